@@ -1,0 +1,1 @@
+//! Custom resources of Roomkeeper: types, CEL rules, conditions, names and hashes.

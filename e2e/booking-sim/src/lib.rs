@@ -1,0 +1,1 @@
+//! A strict simulator of a room-booking product's REST API.

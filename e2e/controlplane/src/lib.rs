@@ -1,0 +1,1 @@
+//! A real kube-apiserver and etcd, built from pinned Go modules, for tests and the demo.

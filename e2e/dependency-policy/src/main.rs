@@ -1,0 +1,3 @@
+//! Checks licences, banned crates, one TLS provider and the layering of the workspace's crates.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A strict simulator of Microsoft Graph's calendar, directory and subscription APIs.

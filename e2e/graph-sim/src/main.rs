@@ -1,0 +1,3 @@
+//! A strict simulator of Microsoft Graph's calendar, directory and subscription APIs.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Microsoft Graph client over a closed list of calls and fields, with an audit hook.

@@ -1,0 +1,3 @@
+//! kubectl plugin of Roomkeeper.
+
+fn main() {}

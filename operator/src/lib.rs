@@ -1,0 +1,1 @@
+//! Reconciles Roomkeeper's custom resources into Graph subscriptions and bookings.

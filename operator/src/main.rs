@@ -1,0 +1,3 @@
+//! Reconciles Roomkeeper's custom resources into Graph subscriptions and bookings.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Takes Graph notifications into a durable queue and turns them into BookingRecords; takes consents.
+
+fn main() {}

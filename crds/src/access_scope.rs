@@ -1,0 +1,331 @@
+//! AccessScope: which calendars of a tenant may be touched at all, and with which credential.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rule;
+
+/// An AccessScope says which calendars of one Microsoft 365 tenant Roomkeeper may touch at all, and with which credential.
+/// One per cloud, tenant and app registration.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "roomkeeper.dev",
+    version = "v1alpha1",
+    kind = "AccessScope",
+    namespaced,
+    doc = "An AccessScope says which calendars of one Microsoft 365 tenant Roomkeeper may touch at all, and with which credential. One per cloud, tenant and app registration.",
+    status = "AccessScopeStatus",
+    derive = "PartialEq",
+    shortname = "ascope",
+    category = "roomkeeper",
+    annotation("helm.sh/resource-policy", "keep"),
+    annotation("kustomize.toolkit.fluxcd.io/substitute", "disabled"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Members", type_ = "integer", json_path = ".status.members.count"),
+    printcolumn(name = "Active", type_ = "integer", json_path = ".status.subscriptions.active"),
+    printcolumn(name = "Pending", type_ = "integer", json_path = ".status.subscriptions.pending"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Tenant", type_ = "string", json_path = ".spec.tenantId", priority = "1"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = "1"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.cloud) && has(self.endpoints))")
+        .message("cloud and endpoints exclude each other: name a Microsoft cloud, or the endpoints of a private one")
+)]
+pub struct AccessScopeSpec {
+    /// Microsoft Entra tenant (GUID). Immutable.
+    #[schemars(length(max = 36))]
+    #[x_kube(validation = rule::guid("tenantId"))]
+    #[x_kube(validation = rule::immutable("tenantId", "create another AccessScope for another tenant"))]
+    pub tenant_id: String,
+
+    /// Application (client) id of the app registration (GUID). Immutable.
+    #[schemars(length(max = 36))]
+    #[x_kube(validation = rule::guid("clientId"))]
+    #[x_kube(validation = rule::immutable("clientId", "create another AccessScope for another app registration"))]
+    pub client_id: String,
+
+    /// Microsoft cloud of the tenant. Global when neither `cloud` nor `endpoints` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<Cloud>,
+
+    /// Endpoints of a private cloud or a test. Every host must be on the operator's allow list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+
+    /// Credential of the app registration.
+    pub credentials: Credentials,
+
+    /// Groups that widen or narrow the scope, decided as Exchange decides application access policies: DenyAccess beats
+    /// RestrictAccess; with any RestrictAccess policy only members are within; nested groups count.
+    #[schemars(length(min = 1, max = 20))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["groupId".to_owned()]),
+        validation = Rule::new("self.size() > 0").message("policies must name at least one group: without one the whole tenant would be within the scope")
+    )]
+    pub policies: Vec<Policy>,
+
+    /// How the members of the groups are kept current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub membership: Option<Membership>,
+
+    /// The Outlook add-in whose property marks an event as booked.
+    pub add_in: AddIn,
+
+    /// What users are asked.
+    pub consent: Consent,
+
+    /// Where bookings are made. Without it, BookingRecords are kept and nothing is booked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub booking: Option<Booking>,
+
+    /// How long a BookingRecord outlives the end of its booking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+
+    /// True ends the Graph subscriptions of this scope and keeps objects and consents.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// Microsoft clouds; tokens never carry over from one to another.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloud {
+    /// Worldwide, GCC included.
+    Global,
+    /// US Government L4 (GCC High).
+    USGov,
+    /// US Government L5 (DoD).
+    USGovDoD,
+    /// China, operated by 21Vianet.
+    China,
+}
+
+/// Endpoints of a private cloud or a test.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// Origin of the token endpoint, such as `https://login.example`.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[A-Za-z0-9.:_\\\\[\\\\]-]+/?$')").message("authority must be an https origin such as https://login.example, without path"))]
+    pub authority: String,
+    /// Origin of Graph, without `/v1.0`.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[A-Za-z0-9.:_\\\\[\\\\]-]+/?$')").message("graph must be an https origin such as https://graph.example, without path"))]
+    pub graph: String,
+}
+
+/// Credential of the app registration.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.clientSecret)").message("credentials must name exactly one credential: clientSecret"))]
+pub struct Credentials {
+    /// A client secret in a Secret of the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<ClientSecret>,
+}
+
+/// Where the client secret is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientSecret {
+    /// Secret of the same namespace. The operator may read it only when the chart's list of Secrets holds its name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name("secretName"))]
+    pub secret_name: String,
+    /// Key within the Secret.
+    #[serde(default = "default_client_secret_key")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("key must be a key of the Secret: letters, digits, '-', '_' and '.'"))]
+    pub key: String,
+}
+
+fn default_client_secret_key() -> String {
+    "clientSecret".to_owned()
+}
+
+/// One group and what it means.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Policy {
+    /// Whether members are let in or kept out.
+    pub mode: PolicyMode,
+    /// Object id of a mail-enabled security group.
+    #[schemars(length(max = 36))]
+    #[x_kube(validation = rule::guid("groupId"))]
+    pub group_id: String,
+}
+
+/// Access right of a policy, named as in Exchange.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyMode {
+    /// Only members are within the scope.
+    RestrictAccess,
+    /// Members are outside, whatever else says.
+    DenyAccess,
+}
+
+/// How the members of the groups are kept current.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Membership {
+    /// Time between two reads of the groups.
+    #[serde(default = "default_refresh_interval")]
+    #[schemars(with = "String", length(max = 16))]
+    #[x_kube(validation = rule::duration("refreshInterval", "10s"))]
+    pub refresh_interval: Duration,
+    /// Age from which a set of members that could not be refreshed is no proof any more.
+    #[serde(default = "default_max_staleness")]
+    #[schemars(with = "String", length(max = 16))]
+    #[x_kube(validation = rule::duration("maxStaleness", "1m"))]
+    pub max_staleness: Duration,
+}
+
+fn default_refresh_interval() -> Duration {
+    std::time::Duration::from_secs(15 * 60).into()
+}
+
+fn default_max_staleness() -> Duration {
+    std::time::Duration::from_secs(24 * 60 * 60).into()
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self { refresh_interval: default_refresh_interval(), max_staleness: default_max_staleness() }
+    }
+}
+
+/// The Outlook add-in.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AddIn {
+    /// Id of the add-in's manifest: its property on an event is `cecp-<manifestId>`.
+    #[schemars(length(max = 36))]
+    #[x_kube(validation = rule::guid("manifestId"))]
+    pub manifest_id: String,
+    /// Audience of the tokens that the add-in sends to the consent endpoint: the application id of the add-in.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-A-Za-z0-9._~:/]+$')").message("audience must be an application id or an application id URI"))]
+    pub audience: String,
+}
+
+/// What users are asked.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Consent {
+    /// Version of the notice that users read before they tick the box.
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[-A-Za-z0-9._]+$')").message("noticeVersion must be a short version such as 2026-01: letters, digits, '-', '_' and '.'"))]
+    pub notice_version: String,
+    /// True: consents to an older notice do not count.
+    #[serde(default)]
+    pub require_current_notice: bool,
+    /// True: a CalendarSubscription is created from each consent. False: people and GitOps write them.
+    #[serde(default)]
+    pub create_subscriptions: bool,
+}
+
+/// The room-booking product's API.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Booking {
+    /// Base URL. Its host must be on the operator's allow list.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rule::https_url("url"))]
+    pub url: String,
+    /// Secret of the same namespace whose keys and values are sent as headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name("secretName"))]
+    pub secret_name: Option<String>,
+    /// Whether the subject of a private or confidential event is stored and sent.
+    #[serde(default)]
+    pub private_subject: PrivateSubject,
+}
+
+/// What becomes of the subject of a private or confidential event.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PrivateSubject {
+    /// It is read from Graph, dropped, and neither stored nor sent.
+    #[default]
+    Mask,
+    /// It is kept like any other.
+    Store,
+}
+
+/// How long a BookingRecord outlives the end of its booking.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// Time between the end of the booking and the deletion of its record.
+    #[serde(default = "default_after_end")]
+    #[schemars(with = "String", length(max = 16))]
+    #[x_kube(validation = rule::duration("afterEnd", "0s"))]
+    pub after_end: Duration,
+}
+
+fn default_after_end() -> Duration {
+    std::time::Duration::ZERO.into()
+}
+
+/// What the operator saw.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessScopeStatus {
+    /// `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `CredentialsValid`, `MembersResolved`, `Ready`; `Reconciling` and `Stalled` only while True.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "rule::conditions")]
+    pub conditions: Vec<Condition>,
+    /// The users within the scope, as a figure: who they are stays in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Members>,
+    /// CalendarSubscriptions of this scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriptions: Option<SubscriptionCounts>,
+    /// The last value of the annotation `roomkeeper.dev/reconcile-requested-at` that was acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub last_handled_reconcile_at: Option<String>,
+}
+
+/// The users within the scope, as a figure.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Members {
+    /// Users within the scope.
+    pub count: i64,
+    /// When the groups were last read.
+    pub resolved_at: Time,
+}
+
+/// CalendarSubscriptions of a scope by state.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionCounts {
+    /// With a living Graph subscription.
+    pub active: i64,
+    /// Without one, for now or because consent or scope say so.
+    pub pending: i64,
+    /// A person must act.
+    pub stalled: i64,
+}

@@ -1,0 +1,28 @@
+//! Annotations, finalizers and field managers that people and controllers see on objects.
+
+/// Asks for one reconciliation now; any new value counts. Answered in `status.lastHandledReconcileAt`.
+pub const RECONCILE_REQUESTED_AT: &str = "roomkeeper.dev/reconcile-requested-at";
+
+/// `"true"` on a CalendarSubscription or AccessScope under deletion: let it go without ending the remote side.
+pub const FORCE_DELETE: &str = "roomkeeper.dev/force-delete";
+
+/// Finalizer of a CalendarSubscription: its Graph subscription has to be deleted first.
+pub const FINALIZER_GRAPH_SUBSCRIPTION: &str = "roomkeeper.dev/graph-subscription";
+
+/// Finalizer of an AccessScope: its credential is needed to end the subscriptions made under it.
+pub const FINALIZER_END_SUBSCRIPTIONS: &str = "roomkeeper.dev/end-subscriptions";
+
+/// Label on ConsentRecords and operator-made CalendarSubscriptions: name of the AccessScope.
+pub const LABEL_SCOPE: &str = "roomkeeper.dev/scope";
+
+/// Label on ConsentRecords: object id of the user, so that support can select by it.
+pub const LABEL_USER_ID: &str = "roomkeeper.dev/user-id";
+
+/// Field manager of the operator's writes.
+pub const MANAGER_OPERATOR: &str = "roomkeeper-operator";
+
+/// Field manager of the worker's writes (BookingRecord.spec, CalendarSubscription.status.delivery).
+pub const MANAGER_WORKER: &str = "roomkeeper-worker";
+
+/// Field manager of the consent endpoint's writes.
+pub const MANAGER_CONSENT: &str = "roomkeeper-consent";

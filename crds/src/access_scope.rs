@@ -199,11 +199,11 @@ pub struct Membership {
 }
 
 fn default_refresh_interval() -> Duration {
-    std::time::Duration::from_secs(15 * 60).into()
+    std::time::Duration::from_mins(15).into()
 }
 
 fn default_max_staleness() -> Duration {
-    std::time::Duration::from_secs(24 * 60 * 60).into()
+    std::time::Duration::from_hours(24).into()
 }
 
 impl Default for Membership {

@@ -3,8 +3,8 @@
 //! The crate holds types only. It knows no Kubernetes client and no runtime, so that every other crate, the kubectl plugin
 //! included, can share it. Rules that the API server enforces stand beside the field they guard.
 
-// The derive of kube puts a second, private item beside each public type.
-#![allow(unreachable_pub)]
+// The derive of kube puts a second, private item beside each public type, and takes one attribute per printer column.
+#![allow(unreachable_pub, clippy::duplicated_attributes)]
 
 pub mod access_scope;
 pub mod annotation;

@@ -1,0 +1,80 @@
+# Roomkeeper's commands. `make` alone prints them.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+CRATES := roomkeeper-crds roomkeeper-graph roomkeeper-service roomkeeper-operator roomkeeper-webhook-server \
+          kubectl-roomkeeper roomkeeper-controlplane graph-sim booking-sim dependency-policy roomkeeper-e2e
+KEEP ?=
+BENCH ?=
+
+.PHONY: help
+help: ## Print this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: prerequisites
+prerequisites:
+	@for tool in $(CARGO) go git cc; do command -v "$$tool" >/dev/null || { echo "make: $$tool is missing: install $$tool and run this again" >&2; exit 1; }; done
+
+.PHONY: controlplane
+controlplane: prerequisites ## Build kube-apiserver, etcd and kubectl into the cache folder, once
+	$(CARGO) run --quiet --locked -p roomkeeper-controlplane -- build
+
+.PHONY: build
+build: prerequisites ## Build every program
+	$(CARGO) build --locked --workspace --bins
+
+.PHONY: demo
+demo: build controlplane ## The whole scenario on this machine; KEEP=1 leaves it running
+	$(CARGO) run --quiet --locked -p roomkeeper-e2e --bin demo -- $(if $(KEEP),--keep)
+
+.PHONY: test
+test: build controlplane ## All tests, on a real kube-apiserver and the simulators
+	$(CARGO) test --locked --workspace
+
+.PHONY: bench
+bench: prerequisites controlplane ## Measure; BENCH=name for one. Figures go to target/bench/
+	$(CARGO) build --locked --release --workspace --bins
+	$(CARGO) run --quiet --locked --release -p roomkeeper-e2e --bin bench -- $(BENCH)
+
+.PHONY: check
+check: prerequisites fmt clippy alone docs goldens policy ## Everything that needs no cluster: format, lints, docs, goldens, licences
+
+.PHONY: fmt
+fmt:
+	$(CARGO) fmt --all --check
+
+.PHONY: clippy
+clippy:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+# A workspace build unites features and hides what a crate forgot to ask for.
+.PHONY: alone
+alone:
+	@for crate in $(CRATES); do \
+	  echo "alone: $$crate"; \
+	  $(CARGO) check --quiet --locked -p "$$crate"; \
+	  $(CARGO) check --quiet --locked -p "$$crate" --all-targets; \
+	done
+
+.PHONY: docs
+docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet --locked --workspace --no-deps
+
+.PHONY: goldens
+goldens: ## Compare generated files with the ones in the repository
+	@rm -rf target/goldens && mkdir -p target/goldens
+	@$(CARGO) run --quiet --locked -p roomkeeper-crds --features crdgen --bin crdgen -- target/goldens/crds
+	@for golden in crds/yaml charts/roomkeeper/templates/crds; do \
+	  diff -ru "$$golden" target/goldens/crds || { echo "goldens: $$golden differs: run 'make generate' and commit" >&2; exit 1; }; \
+	done
+
+.PHONY: generate
+generate: build ## Write the generated files: CRDs, command-line help
+	$(CARGO) run --quiet --locked -p roomkeeper-crds --features crdgen --bin crdgen -- crds/yaml charts/roomkeeper/templates/crds
+	ROOMKEEPER_WRITE_GOLDENS=1 $(CARGO) test --quiet --locked -p roomkeeper-e2e --test command_line_help
+
+.PHONY: policy
+policy:
+	$(CARGO) run --quiet --locked -p dependency-policy

@@ -1,1 +1,14 @@
-//! End-to-end tests, the demo and the benches of Roomkeeper.
+//! End-to-end tests, the demo and the benches of Roomkeeper: a real API server, both simulators and both daemons on one
+//! machine, each daemon with exactly the rights that the chart gives its ServiceAccount.
+
+#![allow(clippy::missing_panics_doc)]
+
+pub mod certificates;
+pub mod condition;
+pub mod install;
+pub mod outlook;
+pub mod programs;
+pub mod simulator;
+pub mod system;
+pub mod wait;
+pub mod world;

@@ -1,1 +1,11 @@
-//! What both daemons of Roomkeeper need: telemetry, metrics, admin HTTP, TLS, shutdown, access to Graph per scope.
+//! What both daemons of Roomkeeper need: telemetry, metrics registry, admin HTTP, TLS provider, shutdown, the keys behind
+//! clientState, and access to Graph with the credential of an AccessScope.
+
+pub mod admin;
+pub mod client_state;
+pub mod health;
+pub mod metrics;
+pub mod scope_access;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;

@@ -1,1 +1,36 @@
 //! Microsoft Graph client over a closed list of calls and fields, with an audit hook.
+//!
+//! Every request takes one path: its URL is built from closed enums ([`fields`]) and validated ids ([`ids`]), its audit
+//! entry is durable ([`audit`]), only then it is sent, and errors become a [`Decision`] by one catalogue. There is no way
+//! to name another path, query or field.
+
+mod answer;
+pub mod audit;
+mod catalogue;
+mod client;
+pub mod cloud;
+mod directory;
+mod error;
+mod event;
+pub mod fields;
+pub mod http;
+pub mod ids;
+mod paging;
+mod request;
+mod send;
+mod subscription;
+mod token;
+
+pub use self::{
+    audit::{Cause, Purpose},
+    client::{ClientSettings, GraphClient},
+    directory::{Group, User},
+    error::{
+        ArgumentError, Decision, GoneReason, GraphError, Problem, Reason, Refusal, TokenRefusal,
+        TransportFault,
+    },
+    event::{Event, EventHead, EventType, Sensitivity},
+    ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId},
+    subscription::{Deletion, NewSubscription, Subscription},
+    token::Credential,
+};

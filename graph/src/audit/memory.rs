@@ -1,0 +1,50 @@
+//! A sink that keeps entries in memory, for tests of code that uses this crate.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{AuditEntry, AuditError, AuditSink};
+
+/// Keeps every entry; can be told to refuse.
+#[derive(Debug, Default)]
+pub struct MemoryAudit {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: Vec<AuditEntry>,
+    refuse: Option<AuditError>,
+}
+
+impl MemoryAudit {
+    /// An empty sink.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The entries so far, oldest first.
+    pub fn entries(&self) -> Vec<AuditEntry> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).entries.clone()
+    }
+
+    /// From now on each entry is refused with this error; `None` accepts again.
+    pub fn refuse(&self, error: Option<AuditError>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).refuse = error;
+    }
+}
+
+#[async_trait]
+impl AuditSink for MemoryAudit {
+    async fn record(&self, entry: AuditEntry) -> Result<(), AuditError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.refuse {
+            Some(error) => Err(error.clone()),
+            None => {
+                state.entries.push(entry);
+                Ok(())
+            }
+        }
+    }
+}

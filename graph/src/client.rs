@@ -1,0 +1,333 @@
+//! The calls.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    answer::{self, MemberFault, Object, Shape, Unrequested},
+    audit::{AuditSink, Cause, Purpose},
+    catalogue,
+    cloud::Endpoints,
+    directory::{Group, User},
+    error::{ArgumentError, Decision, GoneReason, GraphError, TransportFault},
+    event::{Event, EventHead},
+    http::Http,
+    ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId, UserKey},
+    paging::{MAX_PAGES, PageLink},
+    request::{Call, Request},
+    send::{Attempt, RawAnswer, Sender},
+    subscription::{Deletion, NewSubscription, Subscription},
+    token::{Credential, EntraSource, Tokens},
+};
+
+/// Whom a client speaks for.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// `namespace/name` of the `AccessScope`, for the audit.
+    pub scope: String,
+    /// Where tokens and Graph are.
+    pub endpoints: Endpoints,
+    /// Tenant.
+    pub tenant_id: String,
+    /// App registration.
+    pub client_id: String,
+    /// How the app proves itself.
+    pub credential: Credential,
+}
+
+/// A client for one tenant and app. Clones share token and counters.
+#[derive(Clone)]
+pub struct GraphClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    endpoints: Endpoints,
+    sender: Arc<Sender>,
+    tokens: Arc<Tokens>,
+    unrequested: AtomicU64,
+}
+
+impl fmt::Debug for GraphClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GraphClient")
+            .field("scope", &self.inner.sender.scope)
+            .field("tenant_id", &self.inner.sender.tenant_id)
+            .field("client_id", &self.inner.sender.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl GraphClient {
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// Tenant id, client id or credential cannot be sent.
+    pub fn new(settings: ClientSettings, http: Http, audit: Arc<dyn AuditSink>) -> Result<Self, GraphError> {
+        let ClientSettings { scope, endpoints, tenant_id, client_id, credential } = settings;
+        let sender = Arc::new(Sender { http, audit, scope, tenant_id, client_id });
+        let source = EntraSource { sender: sender.clone(), endpoints: endpoints.clone(), credential };
+        source.check()?;
+        let tokens = Tokens::new(source);
+        Ok(Self { inner: Arc::new(Inner { endpoints, sender, tokens, unrequested: AtomicU64::new(0) }) })
+    }
+
+    /// Members of answers that were not asked for and were stripped, since the client was made. Anything but 0 is a
+    /// violation of the promise of least data by the server.
+    pub fn unrequested_members(&self) -> u64 {
+        self.inner.unrequested.load(Ordering::Relaxed)
+    }
+
+    /// Proves the credential: gets a token, or finds one still good.
+    ///
+    /// # Errors
+    /// No token; see [`GraphError::decision`].
+    pub async fn acquire_token(&self, cause: &Cause) -> Result<(), GraphError> {
+        self.inner.tokens.get(cause).await.map(drop)
+    }
+
+    /// Makes a subscription.
+    ///
+    /// # Errors
+    /// Among others [`Decision::Conflict`] where one exists, and the reasons of endpoint validation, expiry and policy.
+    pub async fn create_subscription(
+        &self,
+        cause: &Cause,
+        new: &NewSubscription,
+    ) -> Result<Subscription, GraphError> {
+        self.object(&Call::CreateSubscription(new), cause, Shape::Subscription, Subscription::read).await
+    }
+
+    /// Moves a subscription's expiry, and nothing else.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::SubscriptionNotFound`].
+    pub async fn renew_subscription(
+        &self,
+        cause: &Cause,
+        id: &SubscriptionId,
+        expiration: Timestamp,
+    ) -> Result<Subscription, GraphError> {
+        let call = Call::RenewSubscription { id, expiration };
+        self.object(&call, cause, Shape::Subscription, Subscription::read).await
+    }
+
+    /// Reads a subscription.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::SubscriptionNotFound`].
+    pub async fn get_subscription(
+        &self,
+        cause: &Cause,
+        id: &SubscriptionId,
+    ) -> Result<Subscription, GraphError> {
+        self.object(&Call::GetSubscription(id), cause, Shape::Subscription, Subscription::read).await
+    }
+
+    /// All subscriptions of this app in the tenant, all pages.
+    ///
+    /// # Errors
+    /// See [`GraphError::decision`]. A failed page fails the whole.
+    pub async fn list_subscriptions(&self, cause: &Cause) -> Result<Vec<Subscription>, GraphError> {
+        let mut all = Vec::new();
+        self.pages(&Call::ListSubscriptions, cause, Shape::Subscription, |object| {
+            all.push(Subscription::read(object)?);
+            Ok(())
+        })
+        .await?;
+        Ok(all)
+    }
+
+    /// Ends a subscription. One that is not there counts as ended.
+    ///
+    /// # Errors
+    /// See [`GraphError::decision`].
+    pub async fn delete_subscription(
+        &self,
+        cause: &Cause,
+        id: &SubscriptionId,
+    ) -> Result<Deletion, GraphError> {
+        let request = self.request(&Call::DeleteSubscription(id))?;
+        match self.exchange(&request, cause).await {
+            Ok(_) => Ok(Deletion::Deleted),
+            Err(error) if error.decision() == Decision::Gone(GoneReason::SubscriptionNotFound) => {
+                Ok(Deletion::AlreadyGone)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks a user up by object id or user principal name.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::UserNotFound`].
+    pub async fn user(&self, cause: &Cause, id_or_upn: &str) -> Result<User, GraphError> {
+        let key = UserKey::parse(id_or_upn).map_err(ArgumentError::from)?;
+        self.object(&Call::User(&key), cause, Shape::User, User::read).await
+    }
+
+    /// Looks a group up.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::GroupNotFound`].
+    pub async fn group(&self, cause: &Cause, id: &GroupId) -> Result<Group, GraphError> {
+        self.object(&Call::Group(id), cause, Shape::Group, Group::read).await
+    }
+
+    /// The users who are members of a group, directly or through other groups: all pages, 36 bytes a member.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::GroupNotFound`]. A failed page fails the whole.
+    pub async fn transitive_members(
+        &self,
+        cause: &Cause,
+        group_id: &GroupId,
+    ) -> Result<HashSet<UserId>, GraphError> {
+        let mut members = HashSet::new();
+        self.pages(&Call::GroupMembers(group_id), cause, Shape::Member, |object| {
+            members.insert(object.parsed("id", "a GUID")?);
+            Ok(())
+        })
+        .await?;
+        Ok(members)
+    }
+
+    /// First read of an event: identity, and the add-in's property.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::EventNotFound`] and [`GoneReason::MailboxUnavailable`].
+    pub async fn event_minimal(
+        &self,
+        cause: &Cause,
+        user: &UserId,
+        event: &EventId,
+        manifest: &ManifestId,
+    ) -> Result<EventHead, GraphError> {
+        let call = Call::EventHead { user, event, manifest };
+        self.object(&call, cause, Shape::EventHead, |object| EventHead::read(object, manifest)).await
+    }
+
+    /// Second read of an event: the listed fields.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::EventNotFound`] and [`GoneReason::MailboxUnavailable`].
+    pub async fn event_full(
+        &self,
+        cause: &Cause,
+        user: &UserId,
+        event: &EventId,
+        manifest: &ManifestId,
+    ) -> Result<Event, GraphError> {
+        let call = Call::EventFull { user, event, manifest };
+        self.object(&call, cause, Shape::EventFull, |object| Event::read(object, manifest)).await
+    }
+
+    fn request(&self, call: &Call<'_>) -> Result<Request, ArgumentError> {
+        Request::new(self.inner.endpoints.graph(), call)
+    }
+
+    async fn object<T>(
+        &self,
+        call: &Call<'_>,
+        cause: &Cause,
+        shape: Shape,
+        read: impl FnOnce(&Object) -> Result<T, MemberFault>,
+    ) -> Result<T, GraphError> {
+        let request = self.request(call)?;
+        let answer = self.exchange(&request, cause).await?;
+        let context = Context { purpose: request.purpose(), client_request_id: answer.client_request_id };
+        let one = answer::one(&answer.body, shape).map_err(|fault| context.unexpected(fault))?;
+        self.note(context, one.unrequested);
+        read(&one.object).map_err(|fault| context.unexpected(fault))
+    }
+
+    async fn pages(
+        &self,
+        call: &Call<'_>,
+        cause: &Cause,
+        shape: Shape,
+        mut read: impl FnMut(&Object) -> Result<(), MemberFault>,
+    ) -> Result<(), GraphError> {
+        let first = self.request(call)?;
+        let mut request = first.clone();
+        let mut context = Context { purpose: first.purpose(), client_request_id: Uuid::nil() };
+        for _ in 0..MAX_PAGES {
+            let answer = self.exchange(&request, cause).await?;
+            context.client_request_id = answer.client_request_id;
+            let page = answer::page(&answer.body, shape).map_err(|fault| context.unexpected(fault))?;
+            self.note(context, page.unrequested);
+            for object in &page.objects {
+                read(object).map_err(|fault| context.unexpected(fault))?;
+            }
+            let Some(link) = page.next_link else { return Ok(()) };
+            let link = PageLink::new(first.url(), &link).map_err(|fault| context.transport(fault))?;
+            request = first.next_page(link);
+        }
+        Err(context.transport(TransportFault::TooManyPages { limit: MAX_PAGES }))
+    }
+
+    /// Sends with a token. A refused token is dropped and the request repeated once with a new one.
+    async fn exchange(&self, request: &Request, cause: &Cause) -> Result<RawAnswer, GraphError> {
+        let mut number = 1;
+        loop {
+            let token = self.inner.tokens.get(cause).await?;
+            let answer =
+                self.inner.sender.send(request, Some(&token.secret), Attempt { cause, number }).await?;
+            if answer.is_success() {
+                return Ok(answer);
+            }
+            let refusal = catalogue::refusal(request.purpose(), &answer.error());
+            if refusal.decision == Decision::TokenRejected {
+                self.inner.tokens.reject(&token);
+                if number == 1 {
+                    number = 2;
+                    continue;
+                }
+            }
+            return Err(GraphError::Refused(refusal));
+        }
+    }
+
+    fn note(&self, context: Context, unrequested: Unrequested) {
+        if let Unrequested { count, first: Some(member) } = unrequested {
+            self.inner.unrequested.fetch_add(count, Ordering::Relaxed);
+            tracing::warn!(
+                purpose = %context.purpose,
+                client_request_id = %context.client_request_id,
+                member,
+                count,
+                "stripped members that were not asked for"
+            );
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Context {
+    purpose: Purpose,
+    client_request_id: Uuid,
+}
+
+impl Context {
+    fn unexpected(self, fault: MemberFault) -> GraphError {
+        GraphError::UnexpectedAnswer {
+            purpose: self.purpose,
+            member: fault.member,
+            problem: fault.problem,
+            client_request_id: self.client_request_id,
+        }
+    }
+
+    fn transport(self, fault: TransportFault) -> GraphError {
+        GraphError::Transport { purpose: self.purpose, fault, client_request_id: self.client_request_id }
+    }
+}

@@ -1,0 +1,155 @@
+//! Settings of the HTTP client, and what a daemon hangs onto it: an observer for metrics, a gate before each send.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::audit::Purpose;
+
+/// How connections are made.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Certificate authorities in PEM, trusted besides the platform's own.
+    pub extra_ca_pem: Option<Vec<u8>>,
+    /// Limit for name resolution, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Limit from the first byte sent to the last byte of the answer, connecting included.
+    pub request_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            extra_ca_pem: None,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The HTTP client cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// `extra_ca_pem` holds no certificate, or one that cannot be read.
+    #[error("the extra CA file is not valid: expected one or more certificates in PEM ({cause})")]
+    ExtraCa {
+        /// What the parser said.
+        cause: String,
+    },
+    /// TLS cannot be set up.
+    #[error("the HTTP client cannot be set up: {cause}")]
+    Setup {
+        /// What the library said.
+        cause: String,
+    },
+}
+
+/// How a request ended, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// A success status and a complete body.
+    Success,
+    /// An error status.
+    Refused,
+    /// No complete answer.
+    Failed,
+    /// Not sent: the audit entry is not durable.
+    AuditRefused,
+    /// Not sent: the gate was shut.
+    Held,
+}
+
+impl Outcome {
+    /// Stable name, fit for a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::AuditRefused => "auditRefused",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// Sees each request once, when it has ended.
+pub trait RequestObserver: Send + Sync {
+    /// `status` is absent when there was no answer; `elapsed` counts from before the audit entry.
+    fn observe(&self, operation: Purpose, status: Option<u16>, outcome: Outcome, elapsed: Duration);
+}
+
+/// Asked after the audit entry and immediately before each send, such as by a leader whose lease may have run out.
+pub trait SendGate: Send + Sync {
+    /// Leave to send, or why not.
+    ///
+    /// # Errors
+    /// The request is not sent; the text must hold no data.
+    fn check(&self) -> Result<(), &'static str>;
+}
+
+/// The HTTP client that all requests to Graph and to token endpoints share: TLS only, redirects refused.
+#[derive(Clone)]
+pub struct Http {
+    pub(crate) client: reqwest::Client,
+    pub(crate) request_timeout: Duration,
+    pub(crate) observer: Option<Arc<dyn RequestObserver>>,
+    pub(crate) gate: Option<Arc<dyn SendGate>>,
+}
+
+impl Http {
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// The extra CA file is malformed, or TLS cannot be set up.
+    pub fn new(settings: &HttpSettings) -> Result<Self, HttpError> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_rustls()
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(90))
+            .user_agent(concat!("roomkeeper/", env!("CARGO_PKG_VERSION")));
+        if let Some(pem) = &settings.extra_ca_pem {
+            let certificates = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|e| HttpError::ExtraCa { cause: e.to_string() })?;
+            if certificates.is_empty() {
+                return Err(HttpError::ExtraCa { cause: "no certificate found".to_owned() });
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let client = builder.build().map_err(|e| HttpError::Setup { cause: e.to_string() })?;
+        Ok(Self { client, request_timeout: settings.request_timeout, observer: None, gate: None })
+    }
+
+    /// Reports each request to `observer`.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn RequestObserver>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Asks `gate` before each send.
+    #[must_use]
+    pub fn with_gate(mut self, gate: Arc<dyn SendGate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("request_timeout", &self.request_timeout).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_without_certificates_is_refused() {
+        for pem in [&b""[..], b"not a certificate"] {
+            let settings = HttpSettings { extra_ca_pem: Some(pem.to_vec()), ..HttpSettings::default() };
+            let error = Http::new(&settings).unwrap_err();
+            assert!(error.to_string().contains("expected one or more certificates in PEM"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The one path that every request takes: audit entry durable, gate open, sent with a limit on time and size.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::{Bytes, BytesMut};
+use jiff::Timestamp;
+use reqwest::{Response, header};
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
+
+use crate::{
+    audit::{AuditEntry, AuditSink, Cause},
+    catalogue::{self, ErrorAnswer},
+    error::{GraphError, TransportFault},
+    http::{Http, Outcome},
+    request::{Body, Request},
+};
+
+/// Immutable ids, and start and end in UTC; harmless where it does not apply.
+const PREFER: &str = r#"IdType="ImmutableId", outlook.timezone="UTC""#;
+
+/// Sends requests of one tenant and app.
+pub(crate) struct Sender {
+    pub(crate) http: Http,
+    pub(crate) audit: Arc<dyn AuditSink>,
+    pub(crate) scope: String,
+    pub(crate) tenant_id: String,
+    pub(crate) client_id: String,
+}
+
+/// Which try of a call this is, and for whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) cause: &'a Cause,
+    /// Counts from 1.
+    pub(crate) number: u32,
+}
+
+/// A complete answer, of whatever status.
+pub(crate) struct RawAnswer {
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+    pub(crate) client_request_id: Uuid,
+    request_id: Option<Uuid>,
+    retry_after: Option<Duration>,
+}
+
+impl RawAnswer {
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// As the catalogue wants it.
+    pub(crate) fn error(&self) -> ErrorAnswer<'_> {
+        ErrorAnswer {
+            status: self.status,
+            retry_after: self.retry_after,
+            request_id: self.request_id,
+            client_request_id: self.client_request_id,
+            body: &self.body,
+        }
+    }
+}
+
+impl Sender {
+    /// Sends a request, with a token except to the token endpoint, and reads its answer.
+    pub(crate) async fn send(
+        &self,
+        request: &Request,
+        token: Option<&SecretString>,
+        attempt: Attempt<'_>,
+    ) -> Result<RawAnswer, GraphError> {
+        let start = Instant::now();
+        let client_request_id = Uuid::new_v4();
+        let result = self.announce_and_send(request, token, attempt, client_request_id).await;
+        if let Some(observer) = &self.http.observer {
+            let (status, outcome) = match &result {
+                Ok(answer) if answer.is_success() => (Some(answer.status), Outcome::Success),
+                Ok(answer) => (Some(answer.status), Outcome::Refused),
+                Err(GraphError::Audit { .. }) => (None, Outcome::AuditRefused),
+                Err(GraphError::Held { .. }) => (None, Outcome::Held),
+                Err(_) => (None, Outcome::Failed),
+            };
+            observer.observe(request.purpose(), status, outcome, start.elapsed());
+        }
+        result
+    }
+
+    async fn announce_and_send(
+        &self,
+        request: &Request,
+        token: Option<&SecretString>,
+        attempt: Attempt<'_>,
+        client_request_id: Uuid,
+    ) -> Result<RawAnswer, GraphError> {
+        let purpose = request.purpose();
+        let entry = AuditEntry::Call {
+            time: Timestamp::now(),
+            scope: self.scope.clone(),
+            tenant_id: self.tenant_id.clone(),
+            client_id: self.client_id.clone(),
+            purpose,
+            method: request.method().to_string(),
+            url: request.url().to_string(),
+            caused_by: attempt.cause.clone(),
+            client_request_id,
+            attempt: attempt.number,
+        };
+        self.audit.record(entry).await.map_err(|cause| GraphError::Audit { purpose, cause })?;
+        if let Some(gate) = &self.http.gate {
+            gate.check().map_err(|why| GraphError::Held { purpose, why })?;
+        }
+        self.exchange(request, token, client_request_id).await.map_err(|fault| GraphError::Transport {
+            purpose,
+            fault,
+            client_request_id,
+        })
+    }
+
+    async fn exchange(
+        &self,
+        request: &Request,
+        token: Option<&SecretString>,
+        client_request_id: Uuid,
+    ) -> Result<RawAnswer, TransportFault> {
+        let mut outgoing = self
+            .http
+            .client
+            .request(request.method().clone(), request.url().clone())
+            .timeout(self.http.request_timeout)
+            .header(header::ACCEPT, "application/json")
+            .header("client-request-id", client_request_id.to_string());
+        outgoing = match request.body() {
+            Body::None => outgoing,
+            Body::Json(json) => outgoing.header(header::CONTENT_TYPE, "application/json").body(json.clone()),
+            Body::Form(form) => {
+                outgoing.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone())
+            }
+        };
+        if let Some(token) = token {
+            outgoing = outgoing.bearer_auth(token.expose_secret()).header("Prefer", PREFER);
+        }
+        if request.eventual() {
+            outgoing = outgoing.header("ConsistencyLevel", "eventual");
+        }
+        let response = outgoing.send().await.map_err(|e| fault(&e))?;
+        if response.status().is_redirection() {
+            return Err(TransportFault::Redirect);
+        }
+        let status = response.status().as_u16();
+        let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let request_id = text("request-id").and_then(|id| Uuid::try_parse(id).ok());
+        let retry_after =
+            text("retry-after").and_then(|value| catalogue::retry_after(value, SystemTime::now()));
+        let body = read(response, request.limit()).await?;
+        Ok(RawAnswer { status, body, client_request_id, request_id, retry_after })
+    }
+}
+
+async fn read(mut response: Response, limit: usize) -> Result<Bytes, TransportFault> {
+    let announced = response.content_length().unwrap_or(0);
+    if announced > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(TransportFault::TooLarge { limit });
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| fault(&e))? {
+        if body.len() + chunk.len() > limit {
+            return Err(TransportFault::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// The library's own text may quote the URL, which can name a person.
+fn fault(error: &reqwest::Error) -> TransportFault {
+    if error.is_timeout() {
+        TransportFault::Timeout
+    } else if error.is_connect() {
+        TransportFault::Connect
+    } else {
+        TransportFault::Broken
+    }
+}

@@ -1,0 +1,70 @@
+//! Installs what the chart holds into a cluster: CRDs and RBAC, rendered for one namespace.
+
+use std::fs;
+
+use anyhow::{Context as _, bail};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, api::PostParams};
+use roomkeeper_controlplane::apply;
+
+use crate::programs;
+
+/// Namespace of the installation.
+pub const NAMESPACE: &str = "roomkeeper-system";
+/// ServiceAccount of the operator, as a user name.
+pub const OPERATOR: &str = "system:serviceaccount:roomkeeper-system:roomkeeper-operator";
+/// ServiceAccount of the webhook server, as a user name.
+pub const WEBHOOK: &str = "system:serviceaccount:roomkeeper-system:roomkeeper-webhook";
+/// Groups that the API server gives a ServiceAccount of that namespace.
+pub const SERVICE_ACCOUNT_GROUPS: [&str; 2] = ["system:serviceaccounts", "system:serviceaccounts:roomkeeper-system"];
+
+/// The one expression that the chart's templates use.
+const NAMESPACE_EXPRESSION: &str = "{{ .Release.Namespace }}";
+
+/// The chart's RBAC for the namespace of the installation.
+///
+/// # Errors
+/// When a template cannot be read or uses another expression.
+pub fn rbac() -> anyhow::Result<Vec<String>> {
+    let templates = programs::repository().join("charts/roomkeeper/templates");
+    ["rbac-operator.yaml", "rbac-webhook.yaml"]
+        .into_iter()
+        .map(|file| {
+            let text = fs::read_to_string(templates.join(file)).with_context(|| format!("read {file}"))?;
+            let text = text.replace(NAMESPACE_EXPRESSION, NAMESPACE);
+            if text.contains("{{") {
+                bail!("{file} uses an expression besides {NAMESPACE_EXPRESSION}");
+            }
+            Ok(text)
+        })
+        .collect()
+}
+
+/// Applies CRDs, namespace and RBAC.
+///
+/// # Errors
+/// When the API server refuses something.
+pub async fn apply(client: &Client) -> anyhow::Result<()> {
+    apply::apply_crds(client, &programs::repository().join("crds/yaml")).await?;
+    namespace(client, NAMESPACE).await?;
+    for text in rbac()? {
+        apply::apply_yaml(client, &text).await?;
+    }
+    Ok(())
+}
+
+/// Makes a namespace unless it is there.
+///
+/// # Errors
+/// When the API server refuses it.
+pub async fn namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+    let namespace = Namespace {
+        metadata: kube::core::ObjectMeta { name: Some(name.to_owned()), ..kube::core::ObjectMeta::default() },
+        ..Namespace::default()
+    };
+    match Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("create namespace {name}")),
+    }
+}

@@ -155,7 +155,7 @@ pub(crate) struct Unrequested {
 }
 
 impl Unrequested {
-    fn add(&mut self, member: String) {
+    fn add(&mut self, member: &str) {
         self.count += 1;
         if self.first.is_none() {
             let printable = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '@');
@@ -222,7 +222,7 @@ impl<'de> Visitor<'de> for ObjectSeed<'_> {
                 }
                 Role::Unrequested => {
                     map.next_value::<IgnoredAny>()?;
-                    self.unrequested.add(member);
+                    self.unrequested.add(&member);
                 }
             }
         }
@@ -264,7 +264,7 @@ impl<'de> Visitor<'de> for PageSeed<'_> {
                 other => {
                     map.next_value::<IgnoredAny>()?;
                     if !annotation(other) {
-                        self.unrequested.add(member);
+                        self.unrequested.add(&member);
                     }
                 }
             }

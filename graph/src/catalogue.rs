@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -16,29 +16,6 @@ use crate::{
 
 /// Strictest maximum that Graph ever documented for basic event subscriptions; used where it refuses an expiry without a figure.
 const SHORTEST_MAXIMUM_MINUTES: u32 = 4_230;
-
-#[derive(Deserialize, Default)]
-struct Body {
-    #[serde(default)]
-    error: ErrorMember,
-}
-
-#[derive(Deserialize, Default)]
-struct ErrorMember {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-    #[serde(default, alias = "innererror")]
-    #[serde(rename = "innerError")]
-    inner: Option<InnerError>,
-}
-
-#[derive(Deserialize, Default)]
-struct InnerError {
-    #[serde(default, rename = "request-id")]
-    request_id: Option<String>,
-}
 
 /// An answer with an error status, as received.
 pub(crate) struct ErrorAnswer<'a> {
@@ -53,19 +30,28 @@ pub(crate) struct ErrorAnswer<'a> {
 /// Reads Graph's error body and decides.
 pub(crate) fn refusal(purpose: Purpose, answer: &ErrorAnswer<'_>) -> Refusal {
     // A proxy in front of Graph may answer without JSON: the status alone decides then.
-    let ErrorMember { code, message, inner } =
-        serde_json::from_slice::<Body>(answer.body).map(|body| body.error).unwrap_or_default();
-    let decision = decide(purpose, answer.status, &code, &message, answer.retry_after);
-    let from_body = || inner.and_then(|i| i.request_id).and_then(|id| Uuid::try_parse(&id).ok());
+    let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
+    let error = body.get("error").unwrap_or(&Value::Null);
+    let code = text(error, "code");
+    let message = text(error, "message");
+    let decision = decide(purpose, answer.status, code, message, answer.retry_after);
+    // Both spellings occur.
+    let inner = || error.get("innerError").or_else(|| error.get("innererror"));
+    let from_body = || Uuid::try_parse(text(inner()?, "request-id")).ok();
     Refusal {
         purpose,
         status: answer.status,
-        code: printable(&code),
-        inner_status: inner_status(&message).map(printable),
+        code: printable(code),
+        inner_status: inner_status(message).map(printable),
         request_id: answer.request_id.or_else(from_body),
         client_request_id: answer.client_request_id,
         decision,
     }
+}
+
+/// A member of an error body; absent and of another type count as empty.
+fn text<'a>(object: &'a Value, member: &str) -> &'a str {
+    object.get(member).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn decide(
@@ -145,17 +131,7 @@ fn extension_error(purpose: Purpose, status: u16, message: &str, later: Decision
             _ => Decision::Gone(GoneReason::SubscriptionNotFound),
         },
         Some("badrequest") => Decision::UserMustAct(Reason::BadRequest),
-        Some(
-            "serviceunavailable"
-            | "toomanyrequests"
-            | "internalservererror"
-            | "badgateway"
-            | "gatewaytimeout"
-            | "requesttimeout"
-            | "conflict"
-            | "locked",
-        ) => later,
-        // An inner status that is not known: neither its outer status nor anything else is proof.
+        // ServiceUnavailable and the like, and whatever is not known: the outer status proves nothing.
         Some(_) => later,
         None => match status {
             403 => Decision::UserMustAct(Reason::PolicyDenied),
@@ -208,10 +184,11 @@ fn event(purpose: Purpose) -> bool {
 fn directory_object(purpose: Purpose) -> GoneReason {
     match purpose {
         Purpose::GroupLookup | Purpose::GroupMembers => GoneReason::GroupNotFound,
-        Purpose::Token | Purpose::UserLookup | Purpose::EventMinimalRead | Purpose::EventFullRead => {
-            GoneReason::UserNotFound
-        }
-        Purpose::CreateSubscription => GoneReason::UserNotFound,
+        Purpose::Token
+        | Purpose::UserLookup
+        | Purpose::EventMinimalRead
+        | Purpose::EventFullRead
+        | Purpose::CreateSubscription => GoneReason::UserNotFound,
         Purpose::RenewSubscription
         | Purpose::GetSubscription
         | Purpose::ListSubscriptions
@@ -219,27 +196,20 @@ fn directory_object(purpose: Purpose) -> GoneReason {
     }
 }
 
-#[derive(Deserialize, Default)]
-struct TokenBody {
-    #[serde(default)]
-    error: String,
-    #[serde(default)]
-    error_description: String,
-    #[serde(default)]
-    error_codes: Vec<u32>,
-}
-
 /// Reads the token endpoint's error body and decides.
 pub(crate) fn token_refusal(answer: &ErrorAnswer<'_>) -> TokenRefusal {
-    let body: TokenBody = serde_json::from_slice(answer.body).unwrap_or_default();
-    let aadsts = body.error_codes.first().copied().or_else(|| aadsts(&body.error_description));
+    let body: Value = serde_json::from_slice(answer.body).unwrap_or_default();
+    let error = text(&body, "error");
+    let listed =
+        body.pointer("/error_codes/0").and_then(Value::as_u64).and_then(|code| u32::try_from(code).ok());
+    let aadsts = listed.or_else(|| aadsts(text(&body, "error_description")));
     let later = answer.retry_after.map_or(Decision::Retry, Decision::Wait);
     let (decision, fix) = match (answer.status, aadsts) {
         (429 | 500..=599, _) | (_, Some(50_196 | 90_033)) => {
             (later, "the token endpoint is busy, tried again later")
         }
         (_, Some(number)) => credential_fault(number),
-        (_, None) if matches!(body.error.as_str(), "temporarily_unavailable" | "server_error") => {
+        (_, None) if matches!(error, "temporarily_unavailable" | "server_error") => {
             (later, "the token endpoint is busy, tried again later")
         }
         (400 | 401 | 403, None) => {
@@ -251,7 +221,7 @@ pub(crate) fn token_refusal(answer: &ErrorAnswer<'_>) -> TokenRefusal {
     TokenRefusal {
         status: answer.status,
         aadsts,
-        error: printable(&body.error),
+        error: printable(error),
         fix,
         client_request_id: answer.client_request_id,
         decision,

@@ -293,7 +293,7 @@ impl GraphClient {
                     continue;
                 }
             }
-            return Err(GraphError::Refused(refusal));
+            return Err(GraphError::Refused(Box::new(refusal)));
         }
     }
 

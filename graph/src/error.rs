@@ -102,10 +102,10 @@ pub enum GraphError {
     },
     /// Graph answered with an error.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// The token endpoint answered with an error.
     #[error("{0}")]
-    Token(TokenRefusal),
+    Token(Box<TokenRefusal>),
     /// The answer does not have the form that Graph documents.
     #[error("{purpose}: the answer's member {member:?} {problem} (client-request-id {client_request_id})")]
     UnexpectedAnswer {

@@ -222,13 +222,15 @@ fn utc_time(object: &Object, member: &'static str) -> Result<Timestamp, MemberFa
         let zone = zone.chars().filter(|c| !c.is_control()).take(64).collect();
         return Err(MemberFault { member, problem: Problem::Zone { zone } });
     }
-    let not_a_time = |_| MemberFault::not_a(member, "a date and time without an offset");
-    let text = parts.text("dateTime").map_err(|_| MemberFault::not_a(member, "a date and time"))?;
-    if text.ends_with(['Z', 'z']) {
-        return Err(MemberFault::not_a(member, "a date and time without an offset"));
+    let fault = || MemberFault::not_a(member, "a date and time without an offset");
+    let text = parts.text("dateTime").map_err(|_| fault())?;
+    // The parser would accept an offset and drop it.
+    let offset = |time: &str| time.contains(['+', '-', 'Z', 'z', '[']);
+    if text.split_once(['T', 't']).is_none_or(|(_, time)| offset(time)) {
+        return Err(fault());
     }
-    let time: DateTime = text.parse().map_err(not_a_time)?;
-    TimeZone::UTC.to_timestamp(time).map_err(not_a_time)
+    let time: DateTime = text.parse().map_err(|_| fault())?;
+    TimeZone::UTC.to_timestamp(time).map_err(|_| fault())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ impl Default for HttpSettings {
         Self {
             extra_ca_pem: None,
             connect_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_mins(1),
         }
     }
 }

@@ -39,12 +39,10 @@ impl MemoryAudit {
 impl AuditSink for MemoryAudit {
     async fn record(&self, entry: AuditEntry) -> Result<(), AuditError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match &state.refuse {
-            Some(error) => Err(error.clone()),
-            None => {
-                state.entries.push(entry);
-                Ok(())
-            }
+        if let Some(error) = &state.refuse {
+            return Err(error.clone());
         }
+        state.entries.push(entry);
+        Ok(())
     }
 }

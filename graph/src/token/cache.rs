@@ -89,25 +89,21 @@ impl Tokens {
         let mut state = self.state();
         let usable = state.current.clone().filter(|token| now < token.usable_until);
         let pause = state.pause.as_ref().filter(|pause| now < pause.until);
-        match usable {
-            Some(token) => {
-                if now >= token.refresh_at && pause.is_none() && state.flight.is_none() {
-                    state.flight = Some(self.depart(cause));
-                }
-                Ok(Next::Ready(token))
+        if let Some(token) = usable {
+            if now >= token.refresh_at && pause.is_none() && state.flight.is_none() {
+                state.flight = Some(self.depart(cause));
             }
-            None => {
-                if let Some(flight) = &state.flight {
-                    return Ok(Next::Wait(flight.clone()));
-                }
-                if let Some(Pause { until, error, asked_for: true }) = pause {
-                    return Err(shortened(error, *until - now));
-                }
-                let flight = self.depart(cause);
-                state.flight = Some(flight.clone());
-                Ok(Next::Wait(flight))
-            }
+            return Ok(Next::Ready(token));
         }
+        if let Some(flight) = &state.flight {
+            return Ok(Next::Wait(flight.clone()));
+        }
+        if let Some(Pause { until, error, asked_for: true }) = pause {
+            return Err(shortened(error, until.duration_since(now)));
+        }
+        let flight = self.depart(cause);
+        state.flight = Some(flight.clone());
+        Ok(Next::Wait(flight))
     }
 
     /// Runs as a task of its own, so that it ends even if every caller goes away.
@@ -133,8 +129,8 @@ impl Tokens {
                 let margin = MARGIN.min(life / 10);
                 let token = Arc::new(Token {
                     secret: acquired.secret,
-                    refresh_at: now + (life - ahead),
-                    usable_until: now + (life - margin),
+                    refresh_at: now + life.saturating_sub(ahead),
+                    usable_until: now + life.saturating_sub(margin),
                 });
                 state.current = Some(token.clone());
                 state.pause = None;

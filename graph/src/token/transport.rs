@@ -87,7 +87,7 @@ impl HttpClient for AuditedTransport {
             .map_err(|error| self.stop(error))?;
         self.seen().client_request_id = Some(answer.client_request_id);
         if !answer.is_success() {
-            return Err(self.stop(GraphError::Token(catalogue::token_refusal(&answer.error()))));
+            return Err(self.stop(GraphError::Token(Box::new(catalogue::token_refusal(&answer.error())))));
         }
         Ok(AsyncRawResponse::from_bytes(StatusCode::from(answer.status), Headers::new(), answer.body))
     }

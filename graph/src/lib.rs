@@ -15,6 +15,7 @@ mod event;
 pub mod fields;
 pub mod http;
 pub mod ids;
+pub mod oidc;
 mod paging;
 mod request;
 mod send;

@@ -18,7 +18,7 @@ use crate::{
 const OBJECT_BYTES: usize = 8 * 1_024 * 1_024;
 /// Bound of a page of a list, in bytes.
 const PAGE_BYTES: usize = 16 * 1_024 * 1_024;
-/// Bound of a token answer, in bytes.
+/// Bound of an answer of the authority, in bytes: a token, a discovery document, a set of keys.
 const TOKEN_BYTES: usize = 256 * 1_024;
 
 /// Largest page that Graph serves for members.
@@ -85,6 +85,11 @@ impl Request {
             eventual: false,
             limit: TOKEN_BYTES,
         }
+    }
+
+    /// A document that the authority publishes to everyone.
+    pub(crate) fn public(purpose: Purpose, url: Url) -> Self {
+        Self { purpose, method: Method::GET, url, body: Body::None, eventual: false, limit: TOKEN_BYTES }
     }
 
     /// The same list's page that the server linked to, with the same headers.

@@ -33,11 +33,15 @@ pub enum Purpose {
     EventMinimalRead,
     /// Second read of an event: the listed fields.
     EventFullRead,
+    /// `GET /{tenant}/v2.0/.well-known/openid-configuration` at the authority.
+    OidcConfiguration,
+    /// The tenant's signing keys, where the discovery document says.
+    OidcKeys,
 }
 
 impl Purpose {
     /// All purposes, for metrics that start at zero.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Token,
         Self::CreateSubscription,
         Self::RenewSubscription,
@@ -49,6 +53,8 @@ impl Purpose {
         Self::GroupMembers,
         Self::EventMinimalRead,
         Self::EventFullRead,
+        Self::OidcConfiguration,
+        Self::OidcKeys,
     ];
 
     /// Stable name, as in the audit and fit for a metric's label.
@@ -65,6 +71,8 @@ impl Purpose {
             Self::GroupMembers => "groupMembers",
             Self::EventMinimalRead => "eventMinimalRead",
             Self::EventFullRead => "eventFullRead",
+            Self::OidcConfiguration => "oidcConfiguration",
+            Self::OidcKeys => "oidcKeys",
         }
     }
 }

@@ -521,3 +521,23 @@ fn a_wrong_secret_says_what_to_do() {
          (client-request-id 00000000-0000-0000-0000-000000000000)"
     );
 }
+
+proptest::proptest! {
+    /// Outside data never panics, and nothing of it but short words is shown.
+    #[test]
+    fn any_body_gives_a_decision_and_a_bounded_text(
+        status in 300_u16..600,
+        code in ".{0,80}",
+        message in "(Subscription Id |Operation: \\[Status Code:|expiration can only be |AADSTS)?.{0,80}",
+        raw in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64),
+    ) {
+        for text in [body(&code, &message).into_bytes(), raw] {
+            let text = ErrorAnswer { status, retry_after: None, request_id: None, client_request_id: Uuid::nil(), body: &text };
+            for purpose in Purpose::ALL {
+                let shown = refusal(purpose, &text).to_string();
+                proptest::prop_assert!(shown.is_ascii() && shown.len() < 300, "{}", shown);
+            }
+            proptest::prop_assert!(token_refusal(&text).to_string().is_ascii());
+        }
+    }
+}

@@ -188,7 +188,9 @@ fn directory_object(purpose: Purpose) -> GoneReason {
         | Purpose::UserLookup
         | Purpose::EventMinimalRead
         | Purpose::EventFullRead
-        | Purpose::CreateSubscription => GoneReason::UserNotFound,
+        | Purpose::CreateSubscription
+        | Purpose::OidcConfiguration
+        | Purpose::OidcKeys => GoneReason::UserNotFound,
         Purpose::RenewSubscription
         | Purpose::GetSubscription
         | Purpose::ListSubscriptions

@@ -159,7 +159,7 @@ impl OidcClient {
         if answer.is_success() {
             Ok(answer)
         } else {
-            Err(GraphError::Refused(catalogue::refusal(purpose, &answer.error())))
+            Err(GraphError::Refused(Box::new(catalogue::refusal(purpose, &answer.error()))))
         }
     }
 }
@@ -213,7 +213,8 @@ mod tests {
     }
 
     fn discovered(issuer: &str, jwks_uri: &str) -> Result<(String, Url), (&'static str, &'static str)> {
-        client().discovered(serde_json::json!({"issuer": issuer, "jwks_uri": jwks_uri}).to_string().as_bytes())
+        client()
+            .discovered(serde_json::json!({"issuer": issuer, "jwks_uri": jwks_uri}).to_string().as_bytes())
     }
 
     #[test]
@@ -235,9 +236,12 @@ mod tests {
         ] {
             assert_eq!(discovered(&issuer, elsewhere).unwrap_err().0, "jwks_uri", "{elsewhere}");
         }
-        for foreign in
-            ["https://login.example:8443/other/v2.0", "http://login.example:8443/x", "x", &format!("{issuer}?q")]
-        {
+        for foreign in [
+            "https://login.example:8443/other/v2.0",
+            "http://login.example:8443/x",
+            "x",
+            &format!("{issuer}?q"),
+        ] {
             assert_eq!(discovered(foreign, &keys).unwrap_err().0, "issuer", "{foreign}");
         }
     }

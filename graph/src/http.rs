@@ -104,6 +104,8 @@ impl Http {
             .tls_backend_rustls()
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
+            // What is sent again must pass audit and gate again.
+            .retry(reqwest::retry::never())
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(Duration::from_secs(90))
             .user_agent(concat!("roomkeeper/", env!("CARGO_PKG_VERSION")));

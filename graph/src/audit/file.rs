@@ -83,7 +83,10 @@ fn write<L: Log>(
         Some(log) => log,
         None => log.insert(reopen().map_err(failed)?),
     };
-    let bytes: Vec<u8> = batch.iter().flat_map(|line| line.bytes.iter().copied()).collect();
+    let mut bytes = Vec::with_capacity(batch.iter().map(|line| line.bytes.len()).sum());
+    for line in batch {
+        bytes.extend_from_slice(&line.bytes);
+    }
     log.append(&bytes).map_err(failed)?;
     log.sync().map_err(failed)
 }

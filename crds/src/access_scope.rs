@@ -275,14 +275,9 @@ pub enum PrivateSubject {
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
     /// Time between the end of the booking and the deletion of its record.
-    #[serde(default = "default_after_end")]
     #[schemars(with = "String", length(max = 16))]
     #[x_kube(validation = rule::duration("afterEnd", "0s"))]
     pub after_end: Duration,
-}
-
-fn default_after_end() -> Duration {
-    std::time::Duration::ZERO.into()
 }
 
 /// What the operator saw.

@@ -6,7 +6,8 @@ use kube::core::DynamicObject;
 /// `status/reason` of a condition of any object; `None` while it is absent.
 pub fn of(object: &DynamicObject, type_: &str) -> Option<String> {
     let conditions = object.data.get("status")?.get("conditions")?.as_array()?;
-    let found = conditions.iter().find(|one| one.get("type").and_then(|text| text.as_str()) == Some(type_))?;
+    let found =
+        conditions.iter().find(|one| one.get("type").and_then(|text| text.as_str()) == Some(type_))?;
     Some(format!("{}/{}", found.get("status")?.as_str()?, found.get("reason")?.as_str()?))
 }
 

@@ -16,7 +16,8 @@ pub const OPERATOR: &str = "system:serviceaccount:roomkeeper-system:roomkeeper-o
 /// ServiceAccount of the webhook server, as a user name.
 pub const WEBHOOK: &str = "system:serviceaccount:roomkeeper-system:roomkeeper-webhook";
 /// Groups that the API server gives a ServiceAccount of that namespace.
-pub const SERVICE_ACCOUNT_GROUPS: [&str; 2] = ["system:serviceaccounts", "system:serviceaccounts:roomkeeper-system"];
+pub const SERVICE_ACCOUNT_GROUPS: [&str; 2] =
+    ["system:serviceaccounts", "system:serviceaccounts:roomkeeper-system"];
 
 /// The one expression that the chart's templates use.
 const NAMESPACE_EXPRESSION: &str = "{{ .Release.Namespace }}";

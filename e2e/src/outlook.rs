@@ -77,7 +77,13 @@ impl Outlook {
     ///
     /// # Errors
     /// When Graph refuses it.
-    pub async fn reschedule(&self, user_id: &str, id: &str, from: Timestamp, to: Timestamp) -> anyhow::Result<()> {
+    pub async fn reschedule(
+        &self,
+        user_id: &str,
+        id: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> anyhow::Result<()> {
         let body = json!({"start": date_time(from), "end": date_time(to)});
         self.call(Method::PATCH, &format!("users/{user_id}/events/{id}"), Some(&body)).await.map(drop)
     }

@@ -14,7 +14,9 @@ pub fn path(name: &str) -> anyhow::Result<PathBuf> {
     let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
     match found {
         Some(path) => Ok(path),
-        None => bail!("program {name} is not built: run 'cargo build --workspace --bins' first (make test does)"),
+        None => {
+            bail!("program {name} is not built: run 'cargo build --workspace --bins' first (make test does)")
+        }
     }
 }
 

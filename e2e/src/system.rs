@@ -80,7 +80,13 @@ impl System {
         )?;
         let booking_program = Supervised::spawn(
             Program::new(programs::path("booking-sim")?)
-                .args(["--listen", "127.0.0.1:0", "--require-header", "X-Api-Key: demo-booking-key", "--tls-dir"])
+                .args([
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--require-header",
+                    "X-Api-Key: demo-booking-key",
+                    "--tls-dir",
+                ])
                 .arg(folder.join("booking-tls")),
             &folder.join("booking-sim.log"),
         )?;
@@ -95,8 +101,10 @@ impl System {
             booking_program,
             graph,
             booking,
-            kubeconfig_operator: control_plane.kubeconfig_for(install::OPERATOR, &install::SERVICE_ACCOUNT_GROUPS)?,
-            kubeconfig_webhook: control_plane.kubeconfig_for(install::WEBHOOK, &install::SERVICE_ACCOUNT_GROUPS)?,
+            kubeconfig_operator: control_plane
+                .kubeconfig_for(install::OPERATOR, &install::SERVICE_ACCOUNT_GROUPS)?,
+            kubeconfig_webhook: control_plane
+                .kubeconfig_for(install::WEBHOOK, &install::SERVICE_ACCOUNT_GROUPS)?,
         })
     }
 
@@ -151,7 +159,12 @@ impl System {
         Ok(Program::new(programs::path(name)?)
             .env("KUBECONFIG", kubeconfig)
             .args(["--namespace", install::NAMESPACE, "--admin-listen", "127.0.0.1:0"])
-            .args(["--allowed-host", authority(&self.graph.origin)?, "--allowed-host", authority(&self.booking.origin)?])
+            .args([
+                "--allowed-host",
+                authority(&self.graph.origin)?,
+                "--allowed-host",
+                authority(&self.booking.origin)?,
+            ])
             .arg("--graph-ca")
             .arg(self.folder.join("graph-tls/ca.crt")))
     }
@@ -172,7 +185,9 @@ impl System {
     pub fn example(&self, file: &str) -> anyhow::Result<String> {
         let path = programs::repository().join("docs/examples").join(file);
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        if text.contains("kind: AccessScope") && !(text.contains(EXAMPLE_CLOUD) && text.contains(EXAMPLE_BOOKING_URL)) {
+        if text.contains("kind: AccessScope")
+            && !(text.contains(EXAMPLE_CLOUD) && text.contains(EXAMPLE_BOOKING_URL))
+        {
             bail!("{file} names neither '{EXAMPLE_CLOUD}' nor {EXAMPLE_BOOKING_URL}");
         }
         let endpoints = format!("endpoints: {{authority: \"{0}\", graph: \"{0}\"}}", self.graph.origin);

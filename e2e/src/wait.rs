@@ -27,7 +27,9 @@ where
         };
         if Instant::now() >= deadline {
             return match last {
-                Some(error) => Err(error).with_context(|| format!("waited {} s for: {what}", limit.as_secs())),
+                Some(error) => {
+                    Err(error).with_context(|| format!("waited {} s for: {what}", limit.as_secs()))
+                }
                 None => bail!("waited {} s in vain for: {what}", limit.as_secs()),
             };
         }

@@ -21,8 +21,13 @@ fn the_golden_files_are_current() {
     let mut stale = Vec::new();
     for (program, arguments) in commands {
         // Defaults that come from the environment of the caller are no part of the help.
-        let output = Command::new(programs::path(program).unwrap()).args(arguments).env_clear().output().unwrap();
-        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output =
+            Command::new(programs::path(program).unwrap()).args(arguments).env_clear().output().unwrap();
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let name = std::iter::once(program)
             .chain(arguments.iter().copied().filter(|argument| !argument.starts_with('-')))
             .collect::<Vec<_>>()

@@ -9,7 +9,8 @@ use roomkeeper_e2e::programs;
 #[test]
 fn the_whole_scenario_is_seen() {
     let scratch = tempfile::tempdir().unwrap();
-    let output = Command::new(programs::path("demo").unwrap()).env("TMPDIR", scratch.path()).output().unwrap();
+    let output =
+        Command::new(programs::path("demo").unwrap()).env("TMPDIR", scratch.path()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
     for step in [
@@ -28,6 +29,7 @@ fn the_whole_scenario_is_seen() {
     ] {
         assert!(told.contains(step), "not told: {step}\n{told}");
     }
-    let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
 }

@@ -29,6 +29,10 @@ impl Narrator {
 
     /// The story could not go on.
     pub(crate) fn failed(&self, error: &anyhow::Error) {
-        eprintln!("[{:6.1} s] FAILED after {} steps: {error:#}", self.started.elapsed().as_secs_f64(), self.steps);
+        eprintln!(
+            "[{:6.1} s] FAILED after {} steps: {error:#}",
+            self.started.elapsed().as_secs_f64(),
+            self.steps
+        );
     }
 }

@@ -24,7 +24,8 @@ pub(crate) const NAMESPACE: &str = "contoso";
 pub(crate) const STEP: Duration = Duration::from_secs(60);
 
 /// Flags that make the daemons as quick as a viewer wants them.
-const OPERATOR_FLAGS: &[&str] = &["--lease-duration", "10s", "--lease-renew-deadline", "8s", "--lease-retry-period", "1s"];
+const OPERATOR_FLAGS: &[&str] =
+    &["--lease-duration", "10s", "--lease-renew-deadline", "8s", "--lease-retry-period", "1s"];
 const WEBHOOK_FLAGS: &[&str] = &["--debounce", "500ms"];
 
 /// Identity of the webhook server, under which its queue is found again.
@@ -56,14 +57,20 @@ impl<'a> Scene<'a> {
         }
         let webhook = system.webhook(WEBHOOK, WEBHOOK_FLAGS).await?;
         let outlook = system.outlook().await?;
-        let mut scene =
+        let scene =
             Self { system, narrator, outlook, webhook, operators, control_plane, client, support_kubeconfig };
         for daemon in scene.operators.iter().chain([&scene.webhook]) {
             let ready = || async { Ok(daemon.is_ready().await.then_some(())) };
             wait::until(&format!("{} to be ready", daemon.admin), STEP, ready).await?;
         }
         scene.narrator.seen("two operators (one leads) and the webhook server are ready, each with its ServiceAccount's rights");
-        for file in ["00-namespace.yaml", "01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml", "04-calendar-subscription.yaml"] {
+        for file in [
+            "00-namespace.yaml",
+            "01-rbac.yaml",
+            "02-secrets.yaml",
+            "03-access-scope.yaml",
+            "04-calendar-subscription.yaml",
+        ] {
             scene.apply(file)?;
         }
         scene.narrator.seen("docs/examples/*.yaml are applied (with the simulators in place of Microsoft and the booking product)");
@@ -89,7 +96,13 @@ impl<'a> Scene<'a> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path)))?;
         let mut kubectl = self.control_plane.kubectl();
-        output(kubectl.env("PATH", path).env("KUBECONFIG", &self.support_kubeconfig).args(arguments).args(["-n", NAMESPACE]))
+        output(
+            kubectl
+                .env("PATH", path)
+                .env("KUBECONFIG", &self.support_kubeconfig)
+                .args(arguments)
+                .args(["-n", NAMESPACE]),
+        )
     }
 
     /// Prints a kubectl command and what it says.
@@ -121,19 +134,28 @@ impl<'a> Scene<'a> {
     }
 
     /// The CalendarSubscription of a user, by the object id in its status or its spec.
-    pub(crate) async fn subscription_of(&self, user_id: &str) -> anyhow::Result<Option<CalendarSubscription>> {
+    pub(crate) async fn subscription_of(
+        &self,
+        user_id: &str,
+    ) -> anyhow::Result<Option<CalendarSubscription>> {
         let api: Api<CalendarSubscription> = Api::namespaced(self.client.clone(), NAMESPACE);
         Ok(api.list(&ListParams::default()).await?.items.into_iter().find(|one| {
-            one.spec.user == user_id || one.status.as_ref().and_then(|status| status.user_id.as_deref()) == Some(user_id)
+            one.spec.user == user_id
+                || one.status.as_ref().and_then(|status| status.user_id.as_deref()) == Some(user_id)
         }))
     }
 
     /// Waits until the user's CalendarSubscription has these conditions (`type`, `status/reason`); returns its name.
-    pub(crate) async fn until_subscription(&self, user_id: &str, wanted: &[(&str, &str)]) -> anyhow::Result<String> {
+    pub(crate) async fn until_subscription(
+        &self,
+        user_id: &str,
+        wanted: &[(&str, &str)],
+    ) -> anyhow::Result<String> {
         let what = format!("CalendarSubscription with {wanted:?}");
         wait::until(&what, STEP, || async {
             let Some(found) = self.subscription_of(user_id).await? else { return Ok(None) };
-            let conditions = found.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            let conditions =
+                found.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
             let seen: Vec<_> = wanted.iter().map(|(type_, _)| condition::among(conditions, type_)).collect();
             if seen.iter().zip(wanted).all(|(seen, (_, wanted))| seen.as_deref() == Some(*wanted)) {
                 return Ok(Some(found.name_any()));
@@ -182,7 +204,7 @@ impl<'a> Scene<'a> {
         self.system.stop();
         self.narrator.seen("all daemons ended in order; nothing is left behind");
         drop(self.client);
-        self.control_plane.stop().await;
+        self.control_plane.stop().await?;
         Ok(())
     }
 }

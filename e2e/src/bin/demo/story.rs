@@ -55,9 +55,15 @@ async fn scope_is_ready(scene: &mut Scene<'_>) -> anyhow::Result<()> {
     ensure!(members == 2, "the scope counts {members} members, not 2");
     scene.narrator.seen("AccessScope contoso is Ready: token acquired, 2 members resolved");
     scene.show(&["get", "accessscopes"])?;
-    let waiting = [("Ready", "True/Succeeded"), ("Allowed", "False/AwaitingConsent"), ("Subscribed", "False/NotAllowed")];
+    let waiting = [
+        ("Ready", "True/Succeeded"),
+        ("Allowed", "False/AwaitingConsent"),
+        ("Subscribed", "False/NotAllowed"),
+    ];
     scene.until_subscription(world::USER_2, &waiting).await?;
-    scene.narrator.seen("user2's CalendarSubscription, written in YAML, awaits the consent and turns nothing red");
+    scene
+        .narrator
+        .seen("user2's CalendarSubscription, written in YAML, awaits the consent and turns nothing red");
     Ok(())
 }
 
@@ -66,13 +72,24 @@ async fn a_first_user_ticks_the_box(scene: &mut Scene<'_>) -> anyhow::Result<()>
     ensure!(status == 201, "the consent endpoint answered {status}");
     scene.narrator.seen("user1 ticks the box: the consent endpoint answers 201");
     subscribed(scene, world::USER_1).await?;
-    scene.narrator.seen("a CalendarSubscription follows from the consent; Graph holds exactly one subscription for user1");
+    scene.narrator.seen(
+        "a CalendarSubscription follows from the consent; Graph holds exactly one subscription for user1",
+    );
     scene.show(&["get", "consentrecords,calendarsubscriptions"])
 }
 
 /// Waits until the user is subscribed and Graph agrees.
 async fn subscribed(scene: &Scene<'_>, user_id: &str) -> anyhow::Result<String> {
-    let name = scene.until_subscription(user_id, &[("Allowed", "True/ConsentGranted"), ("Subscribed", "True/Created"), ("Ready", "True/Succeeded")]).await?;
+    let name = scene
+        .until_subscription(
+            user_id,
+            &[
+                ("Allowed", "True/ConsentGranted"),
+                ("Subscribed", "True/Created"),
+                ("Ready", "True/Succeeded"),
+            ],
+        )
+        .await?;
     let live = scene.system.graph.subscriptions_of(user_id).await?;
     ensure!(live == 1, "Graph holds {live} subscriptions for the user, not 1");
     Ok(name)
@@ -89,13 +106,18 @@ async fn an_unbooked_meeting_is_only_logged(scene: &mut Scene<'_>) -> anyhow::Re
     let event = scene.outlook.create(world::USER_1, &meeting("Dentist", &[], 1)?).await?;
     let logged = wait::until("the audit to name the unbooked event", STEP, || async {
         Ok(scene.webhook.audit_entries()?.into_iter().find(|entry| {
-            text(entry, "type") == Some("notification") && text(entry, "eventId") == Some(&event) && text(entry, "iCalUId").is_some()
+            text(entry, "type") == Some("notification")
+                && text(entry, "eventId") == Some(&event)
+                && text(entry, "iCalUId").is_some()
         }))
     })
     .await?;
     ensure!(logged.get("subject").is_none(), "the audit holds a subject");
     let reads = reads_of(scene, &event).await?;
-    ensure!(!reads.is_empty() && reads.iter().all(|url| !url.contains("subject")), "more than the minimal read: {reads:?}");
+    ensure!(
+        !reads.is_empty() && reads.iter().all(|url| !url.contains("subject")),
+        "more than the minimal read: {reads:?}"
+    );
     ensure!(scene.records().await?.is_empty(), "an unbooked meeting has a BookingRecord");
     scene.narrator.seen("an unbooked meeting: EventID and iCalUId are in the audit, only the minimal read was made, no record");
     Ok(())
@@ -124,7 +146,9 @@ async fn a_booked_meeting_is_booked(scene: &mut Scene<'_>) -> anyhow::Result<Str
     ensure!(fields == wanted, "the record holds {fields:?}, not {wanted:?}");
     let bookings = bookings(scene).await?;
     ensure!(bookings.len() == 1, "the product holds {} bookings, not 1", bookings.len());
-    scene.narrator.seen("a booked meeting: one BookingRecord with exactly the listed fields, one booking at the product");
+    scene.narrator.seen(
+        "a booked meeting: one BookingRecord with exactly the listed fields, one booking at the product",
+    );
     scene.show(&["get", "bookingrecords"])?;
     Ok(event)
 }
@@ -135,11 +159,16 @@ async fn the_meeting_moves(scene: &mut Scene<'_>, event: &str) -> anyhow::Result
     let wanted = moved.from.to_string();
     wait::until("the booking to move", STEP, || async {
         let bookings = bookings(scene).await?;
-        Ok((bookings.len() == 1 && bookings.iter().all(|one| starts_at(one) == Some(moved.from))).then_some(()))
+        Ok((bookings.len() == 1 && bookings.iter().all(|one| starts_at(one) == Some(moved.from)))
+            .then_some(()))
     })
     .await?;
     let record = scene.record_of(event).await?.context("the record is gone")?;
-    ensure!(record.spec.date_time_from.0 == moved.from, "the record still says {}", record.spec.date_time_from.0);
+    ensure!(
+        record.spec.date_time_from.0 == moved.from,
+        "the record still says {}",
+        record.spec.date_time_from.0
+    );
     scene.narrator.seen(&format!("the meeting moves to {wanted}: record and booking move with it"));
     Ok(())
 }
@@ -165,7 +194,10 @@ async fn a_meeting_ends(scene: &mut Scene<'_>) -> anyhow::Result<()> {
     .await?;
     let now = Timestamp::now();
     ensure!(now >= to, "the record went {} before the meeting's end", to.duration_since(now));
-    scene.narrator.seen(&format!("a meeting ends: its record is gone {:.1} s later", now.duration_since(to).as_secs_f64()));
+    scene.narrator.seen(&format!(
+        "a meeting ends: its record is gone {:.1} s later",
+        now.duration_since(to).as_secs_f64()
+    ));
     Ok(())
 }
 
@@ -174,15 +206,24 @@ async fn nothing_is_lost_when_the_worker_is_killed(scene: &mut Scene<'_>) -> any
     scene.system.graph.post("/_sim/faults", &serde_json::json!({"latencyMs": 3000})).await?;
     let before = accepted_notifications(scene).await?;
     let event = scene.outlook.create(world::USER_1, &meeting("Review", &["room-103"], 8)?).await?;
-    wait::until("Graph to get its 202", STEP, || async { Ok((accepted_notifications(scene).await? > before).then_some(())) })
-        .await?;
+    wait::until("Graph to get its 202", STEP, || async {
+        Ok((accepted_notifications(scene).await? > before).then_some(()))
+    })
+    .await?;
     scene.kill_webhook()?;
-    ensure!(scene.record_of(&event).await?.is_none(), "the record was written before the kill: nothing was shown");
-    scene.narrator.seen("a notification got its 202; the webhook server is killed (SIGKILL) before it wrote anything");
+    ensure!(
+        scene.record_of(&event).await?.is_none(),
+        "the record was written before the kill: nothing was shown"
+    );
+    scene
+        .narrator
+        .seen("a notification got its 202; the webhook server is killed (SIGKILL) before it wrote anything");
     scene.system.graph.post("/_sim/faults", &serde_json::json!({"latencyMs": 0})).await?;
     scene.restart_webhook().await?;
     delivered(scene, &event, "True/Accepted").await?;
-    scene.narrator.seen("started again, it finds the notification in its queue: the meeting is booked, nothing is lost");
+    scene.narrator.seen(
+        "started again, it finds the notification in its queue: the meeting is booked, nothing is lost",
+    );
     Ok(())
 }
 
@@ -199,7 +240,16 @@ async fn accepted_notifications(scene: &Scene<'_>) -> anyhow::Result<f64> {
 async fn the_user_leaves_the_group(scene: &mut Scene<'_>) -> anyhow::Result<()> {
     scene.outlook.leave_group(world::USER_1).await?;
     scene.request_reconcile("accessscope/contoso")?;
-    scene.until_subscription(world::USER_1, &[("Allowed", "False/OutOfScope"), ("Subscribed", "False/NotAllowed"), ("Ready", "True/Succeeded")]).await?;
+    scene
+        .until_subscription(
+            world::USER_1,
+            &[
+                ("Allowed", "False/OutOfScope"),
+                ("Subscribed", "False/NotAllowed"),
+                ("Ready", "True/Succeeded"),
+            ],
+        )
+        .await?;
     unsubscribed(scene, world::USER_1).await?;
     scene.narrator.seen("user1 leaves the group: unsubscribed, Graph holds no subscription for user1");
     Ok(())
@@ -210,24 +260,36 @@ async fn support_unsubscribes_a_second_user(scene: &mut Scene<'_>) -> anyhow::Re
     ensure!(status == 201, "the consent endpoint answered {status}");
     let name = subscribed(scene, world::USER_2).await?;
     ensure!(name == "user2", "the consent made {name} beside the one that was written in YAML");
-    scene.narrator.seen("user2 ticks the box: the CalendarSubscription from YAML is subscribed, no second one is made");
+    scene
+        .narrator
+        .seen("user2 ticks the box: the CalendarSubscription from YAML is subscribed, no second one is made");
     let user = world::principal_name(2);
     let arguments = ["roomkeeper", "unsubscribe", &user, "--reason", "T-123"];
     let said = scene.kubectl_as_support(&arguments)?;
     scene.narrator.command(&format!("kubectl {} -n {NAMESPACE}", arguments.join(" ")), &said);
-    let withdrawn = [("Allowed", "False/ConsentWithdrawn"), ("Subscribed", "False/NotAllowed"), ("Ready", "True/Succeeded")];
+    let withdrawn = [
+        ("Allowed", "False/ConsentWithdrawn"),
+        ("Subscribed", "False/NotAllowed"),
+        ("Ready", "True/Succeeded"),
+    ];
     scene.until_subscription(world::USER_2, &withdrawn).await?;
     unsubscribed(scene, world::USER_2).await?;
-    scene.narrator.seen("support unsubscribes user2 with kubectl: consent withdrawn, Graph subscription gone");
+    scene
+        .narrator
+        .seen("support unsubscribes user2 with kubectl: consent withdrawn, Graph subscription gone");
     scene.apply("04-calendar-subscription.yaml")?;
     let asked = scene.request_reconcile("calendarsubscription/user2")?;
     wait::until("the operator to answer the request", STEP, || async {
-        let answered = scene.subscription_of(world::USER_2).await?.and_then(|one| one.status?.last_handled_reconcile_at);
+        let answered =
+            scene.subscription_of(world::USER_2).await?.and_then(|one| one.status?.last_handled_reconcile_at);
         Ok((answered.as_ref() == Some(&asked)).then_some(()))
     })
     .await?;
     scene.until_subscription(world::USER_2, &withdrawn).await?;
-    ensure!(scene.system.graph.subscriptions_of(world::USER_2).await? == 0, "re-applying the YAML subscribed user2 again");
+    ensure!(
+        scene.system.graph.subscriptions_of(world::USER_2).await? == 0,
+        "re-applying the YAML subscribed user2 again"
+    );
     scene.narrator.seen("the YAML is applied again: user2 stays unsubscribed");
     scene.show(&["get", "calendarsubscriptions,consentrecords"])
 }
@@ -242,7 +304,9 @@ async fn nothing_else_was_asked_for(scene: &mut Scene<'_>) -> anyhow::Result<()>
     };
     ensure!(count == 0, "body or attachments were asked for {count} times: {forbidden}");
     let calls: usize = scene.system.graph.requests().await?.len();
-    scene.narrator.seen(&format!("counters: of {calls} requests to Graph, body or attachments were asked for 0 times"));
+    scene
+        .narrator
+        .seen(&format!("counters: of {calls} requests to Graph, body or attachments were asked for 0 times"));
     Ok(())
 }
 
@@ -287,5 +351,10 @@ fn text<'a>(value: &'a Value, member: &str) -> Option<&'a str> {
 fn meeting(subject: &str, rooms: &[&str], hours: i64) -> anyhow::Result<Meeting> {
     let from = Timestamp::from_second(Timestamp::now().as_second())?.checked_add(Span::new().hours(hours))?;
     let to = from.checked_add(Span::new().hours(1))?;
-    Ok(Meeting { subject: subject.to_owned(), from, to, rooms: rooms.iter().map(|room| (*room).to_owned()).collect() })
+    Ok(Meeting {
+        subject: subject.to_owned(),
+        from,
+        to,
+        rooms: rooms.iter().map(|room| (*room).to_owned()).collect(),
+    })
 }

@@ -1,1 +1,4 @@
+//! What the internet can reach.
 
+pub mod ingest;
+pub mod serve;

@@ -1,1 +1,4 @@
+//! Metrics with closed label sets.
 
+pub mod ingest;
+pub mod queue;

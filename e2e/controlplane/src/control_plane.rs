@@ -1,10 +1,7 @@
 //! Starts and stops a control plane, or stands in front of a live cluster.
 
 use std::{
-    env, fs,
-    io::{self, Write},
-    net::{Ipv4Addr, TcpListener},
-    os::unix::fs::OpenOptionsExt,
+    env, io,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -20,10 +17,11 @@ use tokio::{
 use crate::{
     apply::{self, ApplyError},
     assets::{self, Assets, AssetsError},
-    authority::{self, Authority, AuthorityError},
-    flags::{self, Ports, file},
+    authority::{Authority, AuthorityError},
+    flags,
     kubeconfig::{self, Issuer, KubeconfigError},
     process::{ProcessError, Program, ScratchDir, Supervised, scratch_dir},
+    setup::{self, SetupError},
 };
 
 /// Set to `1` to use the cluster of `KUBECONFIG` instead of starting a control plane.
@@ -48,10 +46,13 @@ pub enum StartError {
     /// No certificates.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// No files for the programs.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
     /// No kubeconfig or client.
     #[error(transparent)]
     Kubeconfig(#[from] KubeconfigError),
-    /// A file could not be written.
+    /// The operating system refused.
     #[error("control plane: cannot {action}: {source}")]
     System {
         /// What was tried.
@@ -95,7 +96,7 @@ pub struct StartOptions {
 
 impl Default for StartOptions {
     fn default() -> Self {
-        Self { api_server_flags: Vec::new(), etcd_flags: Vec::new(), ready_within: Duration::from_secs(120) }
+        Self { api_server_flags: Vec::new(), etcd_flags: Vec::new(), ready_within: Duration::from_mins(2) }
     }
 }
 
@@ -146,8 +147,8 @@ impl ControlPlane {
         let system = |action| move |source| StartError::System { action, source };
         let dir = scratch_dir("roomkeeper-controlplane").map_err(system("make a temporary folder"))?;
         let authority = Authority::new()?;
-        write_files(dir.path(), &authority)?;
-        let ports = free_ports().map_err(system("find a free port"))?;
+        setup::write_files(dir.path(), &authority)?;
+        let ports = setup::free_ports().map_err(system("find a free port"))?;
 
         let etcd = Program::new(&assets.etcd).args(flags::etcd(dir.path(), ports)).args(&options.etcd_flags);
         let etcd = Supervised::spawn(etcd, &dir.path().join("etcd.log"))?;
@@ -310,62 +311,5 @@ fn live() -> Result<Option<Kubeconfig>, StartError> {
             value,
             problem: "KUBECONFIG is not set: name the kubeconfig file of a test cluster",
         }),
-    }
-}
-
-fn write_files(dir: &Path, authority: &Authority) -> Result<(), StartError> {
-    let server = authority.server()?;
-    let (token_private, token_public) = authority::token_key()?;
-    for (name, content) in [
-        (file::CA, authority.certificate()),
-        (file::SERVER_CERTIFICATE, &server.certificate),
-        (file::SERVER_KEY, &server.key),
-        (file::TOKEN_PRIVATE_KEY, &token_private),
-        (file::TOKEN_PUBLIC_KEY, &token_public),
-    ] {
-        fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(dir.join(name))
-            .and_then(|mut file| file.write_all(content.as_bytes()))
-            .map_err(|source| StartError::System { action: "write its keys", source })?;
-    }
-    Ok(())
-}
-
-/// Ports that are free now. All are held at the same time, so that they differ.
-fn free_ports() -> io::Result<Ports> {
-    let [etcd_client, etcd_peer, api_server] = [(); 3].map(|()| {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|held| Ok((held.local_addr()?.port(), held)))
-    });
-    let (etcd_client, etcd_peer, api_server) = (etcd_client?, etcd_peer?, api_server?);
-    Ok(Ports { etcd_client: etcd_client.0, etcd_peer: etcd_peer.0, api_server: api_server.0 })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_differ_and_are_free() {
-        let ports = free_ports().unwrap();
-        let numbers = [ports.etcd_client, ports.etcd_peer, ports.api_server];
-        let distinct: std::collections::HashSet<_> = numbers.into_iter().collect();
-        assert_eq!(distinct.len(), 3, "{numbers:?}");
-    }
-
-    #[test]
-    fn keys_are_readable_by_their_owner_only() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        write_files(dir.path(), &Authority::new().unwrap()).unwrap();
-        for name in [file::SERVER_KEY, file::TOKEN_PRIVATE_KEY] {
-            assert_eq!(
-                dir.path().join(name).metadata().unwrap().permissions().mode() & 0o777,
-                0o600,
-                "{name}"
-            );
-        }
     }
 }

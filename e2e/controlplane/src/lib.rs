@@ -21,8 +21,10 @@ mod flags;
 mod go_build;
 mod kubeconfig;
 pub mod process;
+mod setup;
 
 pub use authority::AuthorityError;
 pub use control_plane::{ControlPlane, StartError, StartOptions, USE_KUBECONFIG};
 pub use go_build::BuildError;
 pub use kubeconfig::KubeconfigError;
+pub use setup::SetupError;

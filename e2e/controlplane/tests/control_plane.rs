@@ -9,6 +9,7 @@ use k8s_openapi::api::{
 use kube::{
     Api, Client, Error,
     api::{ListParams, PostParams},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use roomkeeper_controlplane::ControlPlane;
@@ -210,9 +211,10 @@ async fn kubectl_and_kubeconfig_files_work() {
 #[tokio::test]
 async fn the_administrators_word_is_not_taken_without_a_certificate() {
     let cp = ControlPlane::shared().await.unwrap();
-    let config = kube::config::Kubeconfig::read_from(cp.admin_kubeconfig_path()).unwrap();
-    let mut config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await.unwrap();
-    config.auth_info = Default::default();
+    let config = Kubeconfig::read_from(cp.admin_kubeconfig_path()).unwrap();
+    let mut config =
+        kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
+    config.auth_info = AuthInfo::default();
     let anonymous = Client::try_from(config).unwrap();
     let namespaces: Api<Namespace> = Api::all(anonymous);
     assert_eq!(code(namespaces.list(&ListParams::default()).await), 403);

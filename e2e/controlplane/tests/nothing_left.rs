@@ -20,7 +20,7 @@ use nix::{
     unistd::Pid,
 };
 use roomkeeper_controlplane::{
-    ControlPlane, StartOptions,
+    ControlPlane, StartOptions, USE_KUBECONFIG,
     process::{Program, Supervised},
 };
 
@@ -39,6 +39,7 @@ fn start_owner(ending: &str) -> Owner {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "after_a_return", "--nocapture", "--test-threads=1"])
         .env(ENDING, ending)
+        .env_remove(USE_KUBECONFIG)
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

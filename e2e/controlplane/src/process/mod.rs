@@ -1,5 +1,6 @@
 //! Programs and folders that never outlive this process, whatever ends it: return, panic, Ctrl-C, SIGKILL.
 
+mod log;
 mod program;
 mod scratch;
 mod supervised;

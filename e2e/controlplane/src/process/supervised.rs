@@ -2,8 +2,8 @@
 
 use std::{
     fmt,
-    fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    fs::OpenOptions,
+    io::{self, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Program,
+    log::{LineReader, tail},
     watcher::{self, Held},
 };
 
@@ -30,7 +31,6 @@ use super::{
 /// watcher about the process closes the pipe, and nothing is started at all.
 const LAUNCHER: &str = r#"read -r go && [ "$go" = go ] && exec "$@" </dev/null"#;
 const POLL: Duration = Duration::from_millis(15);
-const TAIL_BYTES: u64 = 64 * 1024;
 
 /// Why a supervised program did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -122,19 +122,19 @@ impl Supervised {
                 command.env("PATH", search);
             }
         }
-        for (key, value) in &program.env {
+        for (key, value) in program.env {
             match value {
                 Some(value) => command.env(key, value),
                 None => command.env_remove(key),
             };
         }
-        if let Some(dir) = &program.current_dir {
+        if let Some(dir) = program.current_dir {
             command.current_dir(dir);
         }
         let mut child = command
             .args(["-c", LAUNCHER, "launch"])
             .arg(path)
-            .args(&program.args)
+            .args(program.args)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(out)
@@ -316,44 +316,4 @@ impl Drop for Supervised {
         // Not reported: the watcher holds the group still and kills it when this process ends.
         let _ = self.kill();
     }
-}
-
-/// Reads a growing file line by line; an unfinished last line waits for its end.
-struct LineReader {
-    file: File,
-    pending: Vec<u8>,
-}
-
-impl LineReader {
-    fn open(path: &Path, start: u64) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(start))?;
-        Ok(Self { file, pending: Vec::new() })
-    }
-
-    fn find(&mut self, prefix: &str) -> io::Result<Option<String>> {
-        self.file.read_to_end(&mut self.pending)?;
-        let Some(end) = self.pending.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
-        let complete: Vec<u8> = self.pending.drain(..=end).collect();
-        let found = complete
-            .split(|byte| *byte == b'\n')
-            .find_map(|line| line.strip_prefix(prefix.as_bytes()))
-            .map(|rest| String::from_utf8_lossy(rest).trim().to_owned());
-        if found.is_some() {
-            return Ok(found);
-        }
-        Ok(None)
-    }
-}
-
-/// The last `lines` lines of a file, at most 64 KiB of it.
-fn tail(path: &Path, lines: usize) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let start = file.metadata()?.len().saturating_sub(TAIL_BYTES);
-    file.seek(SeekFrom::Start(start))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let all: Vec<&str> = text.lines().collect();
-    Ok(all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n"))
 }

@@ -219,3 +219,32 @@ async fn the_administrators_word_is_not_taken_without_a_certificate() {
     let namespaces: Api<Namespace> = Api::all(anonymous);
     assert_eq!(code(namespaces.list(&ListParams::default()).await), 403);
 }
+
+#[tokio::test]
+async fn the_kinds_of_a_folder_are_served_once_it_is_applied() {
+    let cp = ControlPlane::shared().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for kind in ["Apple", "Pear"] {
+        let plural = format!("{}s", kind.to_lowercase());
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.folder.roomkeeper.dev")},
+            "spec": {
+                "group": "folder.roomkeeper.dev",
+                "scope": "Cluster",
+                "names": {"kind": kind, "plural": plural},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}},
+                }],
+            },
+        });
+        std::fs::write(dir.path().join(format!("{plural}.yaml")), definition.to_string()).unwrap();
+    }
+    std::fs::write(dir.path().join("README.md"), "not YAML: [").unwrap();
+    cp.apply_crds(dir.path()).await.unwrap();
+    for kind in ["Apple", "Pear"] {
+        let yaml = format!("apiVersion: folder.roomkeeper.dev/v1\nkind: {kind}\nmetadata: {{name: a}}\n");
+        assert_eq!(cp.apply_yaml(&yaml).await.unwrap().len(), 1);
+    }
+}

@@ -32,7 +32,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const TENANT: &str = "7f1d0cb7-93b9-405a-8dad-c21703b7af18";
 const USER: &str = "2189c720-90d5-44ff-818b-fe585706ee90";
 const UID: &str = "0b0f1d4e-6f0b-4f3c-9e2e-6b1d8a2c4e11";
@@ -186,7 +186,7 @@ impl Server {
     }
 
     async fn stored(&self) -> Vec<Item> {
-        let later = Timestamp::now() + Duration::from_secs(3600);
+        let later = Timestamp::now() + Duration::from_hours(1);
         let leased = self.queue.lease(later, 1000, DEADLINE).await.unwrap();
         leased.into_iter().map(|leased| leased.item).collect()
     }
@@ -195,10 +195,17 @@ impl Server {
         self.stored().await.iter().map(event_id).collect()
     }
 
+    /// Requests answered so, for so, until now.
+    fn count(&self, code: &str, reason: &str) -> u64 {
+        let line = format!("roomkeeper_webhook_requests_total{{code=\"{code}\",reason=\"{reason}\"}}");
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        text.lines().find_map(|own| own.strip_prefix(&line)).map_or(0, |value| value.trim().parse().unwrap())
+    }
+
     fn metric(&self, line: &str) -> String {
         let text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
         let value = text.lines().find_map(|own| own.strip_prefix(line));
-        value.map(|value| value.trim().to_owned()).unwrap_or_else(|| panic!("no {line} in\n{text}"))
+        value.map_or_else(|| panic!("no {line} in\n{text}"), |value| value.trim().to_owned())
     }
 }
 
@@ -428,10 +435,17 @@ async fn a_slow_disk_and_too_many_requests_are_answered_503() {
     server.disk.release_syncs();
     assert_eq!(timeout(DEADLINE, posting).await.unwrap().unwrap().status, 202);
 
+    // A disk that hangs is answered in time, and what waits for it is bounded.
     let limits = IngestLimits { append_timeout: Duration::from_millis(50), ..IngestLimits::default() };
-    let server = Arc::new(serve(Setup { limits, ..Setup::default() }).await);
+    let queue = Options { max_waiting_rows: 2, ..Options::default() };
+    let server = Arc::new(serve(Setup { limits, queue, ..Setup::default() }).await);
     let posting = post_held_back(&server, "A").await;
     assert_eq!(timeout(DEADLINE, posting).await.unwrap().unwrap().status, 503);
+    for reason in ["storage", "storage", "queue_full"] {
+        let before = server.count("503", reason);
+        assert_eq!(server.post(&[server.notification("B")]).await.status, 503);
+        assert_eq!(server.count("503", reason), before + 1, "{reason}");
+    }
     server.disk.release_syncs();
 }
 
@@ -471,7 +485,7 @@ async fn whoever_is_slow_is_cut_off() {
          Content-Length: 100\r\n\r\n{{"
     );
     assert_eq!(server.raw(slow_body.as_bytes()).await.unwrap().status, 408);
-    let headers: String = (0..100).map(|number| format!("X-{number}: y\r\n")).collect();
+    let headers = "X-Many: y\r\n".repeat(100);
     let answer = server.request("POST", NOTIFICATIONS, &headers, b"").await;
     assert_eq!(answer.status, 431);
 }

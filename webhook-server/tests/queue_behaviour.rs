@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-const VISIBILITY: Duration = Duration::from_secs(60);
-const LONG: Duration = Duration::from_secs(60);
+const VISIBILITY: Duration = Duration::from_mins(1);
+const LONG: Duration = Duration::from_mins(1);
 
 fn at(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap()

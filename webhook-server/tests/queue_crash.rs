@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const KILLS: usize = 100;
-const VISIBILITY: Duration = Duration::from_secs(3600);
+const VISIBILITY: Duration = Duration::from_hours(1);
 /// Set for the process that is to be killed: folder of the queue, and number of the run.
 const CHILD: &str = "ROOMKEEPER_QUEUE_CRASH_CHILD";
 
@@ -122,10 +122,10 @@ fn what_was_acknowledged_outlives_kill_9() {
         runtime.block_on(load(Path::new(folder), run));
         return;
     }
-    let seed: u64 = env::var("ROOMKEEPER_QUEUE_CRASH_SEED")
+    let chosen: u64 = env::var("ROOMKEEPER_QUEUE_CRASH_SEED")
         .map_or_else(|_| rand::rng().random(), |seed| seed.parse().expect("a number"));
-    println!("ROOMKEEPER_QUEUE_CRASH_SEED={seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    println!("ROOMKEEPER_QUEUE_CRASH_SEED={chosen}");
+    let mut random = StdRng::seed_from_u64(chosen);
     let folder = tempfile::tempdir().unwrap();
     let mut seen = Seen::default();
     for run in 0..KILLS {

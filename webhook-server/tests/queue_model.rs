@@ -145,7 +145,9 @@ async fn run(steps: Vec<Step>) {
             Step::Lease(max) => {
                 let leased = queue.lease(at(model.now), max, visibility).await.unwrap();
                 assert!(leased.len() <= max);
-                leased.iter().for_each(|leased| model.leased(leased));
+                for leased in &leased {
+                    model.leased(leased);
+                }
             }
             Step::Ack(index) if index < model.out.len() => {
                 let result = queue.ack(&model.out[index].lease).await;

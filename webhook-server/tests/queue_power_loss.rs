@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn open(disk: &Disk, sync: SyncMode) -> Arc<EmbeddedQueue> {
     let options = Options { sync, max_attempts: u16::MAX, ..Options::default() };
@@ -27,7 +27,7 @@ async fn found(queue: &EmbeddedQueue) -> BTreeSet<String> {
     let later = Timestamp::from_second(1_000_000).unwrap();
     let mut ids = BTreeSet::new();
     loop {
-        let leased = queue.lease(later, 1000, Duration::from_secs(3600)).await.unwrap();
+        let leased = queue.lease(later, 1000, Duration::from_hours(1)).await.unwrap();
         if leased.is_empty() {
             return ids;
         }
@@ -166,14 +166,14 @@ async fn a_lease_outlives_a_repair() {
     let queue = open(&disk, SyncMode::Immediate);
     queue.append(vec![event("worked", false, 0)]).await.unwrap();
     let now = Timestamp::from_second(100).unwrap();
-    let leased = queue.lease(now, 10, Duration::from_secs(60)).await.unwrap();
+    let leased = queue.lease(now, 10, Duration::from_mins(1)).await.unwrap();
     assert_eq!(leased.len(), 1);
 
     disk.refuse_syncs(1);
     assert_eq!(queue.append(vec![event("other", false, 0)]).await, Err(AppendError::Storage));
     let again = timeout(DEADLINE, async {
         loop {
-            match queue.lease(now, 10, Duration::from_secs(60)).await {
+            match queue.lease(now, 10, Duration::from_mins(1)).await {
                 Ok(leased) => return leased,
                 Err(_) => tokio::task::yield_now().await,
             }

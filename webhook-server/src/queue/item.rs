@@ -74,8 +74,7 @@ pub struct Key(pub(crate) [u8; 16]);
 impl Key {
     /// A short form for log lines: names the item without naming the event.
     pub fn short(&self) -> String {
-        let Self([a, b, c, d, ..]) = self;
-        HEXLOWER.encode(&[*a, *b, *c, *d])
+        self.0.first_chunk::<4>().map(|start| HEXLOWER.encode(start)).unwrap_or_default()
     }
 }
 
@@ -115,11 +114,11 @@ impl Item {
 
     /// What is replaced when items merge: two items of one key with different origins differ in more than flags.
     pub(crate) fn origin(&self) -> u64 {
-        let Key([a, b, c, d, e, f, g, h, ..]) = match self {
+        let Key(hash) = match self {
             Self::V1Event(event) => hash(b"origin", &[&event.subscription_uid]),
             Self::V1Lifecycle(item) => hash(b"origin", &[&item.subscription_id]),
         };
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
     }
 
     /// The item as it stands after merging: flags added, arrival of the first one.

@@ -141,15 +141,12 @@ impl QueueFiles for Disk {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
         let mut state = self.state();
-        let file = match state.names.get(name) {
-            Some(file) => *file,
-            None => {
-                let file = state.files.len();
-                state.files.push(FileState::default());
-                state.names.insert(name.to_owned(), file);
-                file
-            }
-        };
+        let known = state.names.get(name).copied();
+        let file = known.unwrap_or(state.files.len());
+        if known.is_none() {
+            state.files.push(FileState::default());
+            state.names.insert(name.to_owned(), file);
+        }
         Ok(Box::new(DiskFile { disk: self.clone(), file }))
     }
 

@@ -46,9 +46,8 @@ pub(super) async fn read(
     let (mut kept, mut seen) = (BytesMut::new(), 0_usize);
     loop {
         let frame = match timeout_at(deadline, body.frame()).await {
-            Err(_) if too_large => return Err(Unread::TooLarge),
+            Err(_) | Ok(None) if too_large => return Err(Unread::TooLarge),
             Err(_) => return Err(Unread::TooSlow),
-            Ok(None) if too_large => return Err(Unread::TooLarge),
             Ok(None) => return Ok(kept.freeze()),
             Ok(Some(Err(_))) => return Err(Unread::Broken),
             Ok(Some(Ok(frame))) => frame,

@@ -71,7 +71,7 @@ pub(super) fn item(
     let tenant = resource::guid(&notification.tenant_id).ok_or(Dropped::Malformed)?;
     let tenant_id = tenant.hyphenated().to_string();
     let client_state = notification.client_state.as_deref().ok_or(Dropped::BadClientState)?;
-    let subscription_uid = origins.check(client_state, &tenant_id).map_err(|error| match error {
+    let holder = origins.check(client_state, &tenant_id).map_err(|error| match error {
         OriginError::NoKeys => NotTaken::NoKeys,
         OriginError::NotOurs(VerifyError::UnknownKey) => NotTaken::Dropped(Dropped::UnknownKey),
         OriginError::NotOurs(VerifyError::Malformed | VerifyError::Forged) => {
@@ -81,12 +81,12 @@ pub(super) fn item(
 
     if let Some(event) = notification.lifecycle_event.as_deref() {
         let events = lifecycle(event).ok_or(Dropped::UnknownLifecycleEvent)?;
-        let subscription_id =
+        let subscription =
             SubscriptionId::parse(&notification.subscription_id).map_err(|_| Dropped::Malformed)?;
         return Ok(Item::V1Lifecycle(LifecycleItem {
             tenant_id,
-            subscription_uid,
-            subscription_id: subscription_id.as_str().to_owned(),
+            subscription_uid: holder,
+            subscription_id: subscription.as_str().to_owned(),
             events,
             received_at,
         }));
@@ -107,7 +107,7 @@ pub(super) fn item(
         tenant_id,
         user_id: resource.user.as_str().to_owned(),
         event_id: resource.event.as_str().to_owned(),
-        subscription_uid,
+        subscription_uid: holder,
         deleted,
         received_at,
     }))

@@ -11,13 +11,15 @@ use self::engine::EngineError;
 use self::index::Millis;
 use self::row::Head;
 use self::state::{Arrival, Limits, State};
-use self::writer::{Call, Published, Renewal, Reply, Writer};
+use self::writer::{Call, Published, Renewal, Reply, Waiting, Writer};
 use super::{
     AppendError, DeadLetter, Failure, Health, Item, Lease, LeaseError, Leased, Queue, Retried, Stats,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread;
 use std::time::Duration;
@@ -34,6 +36,8 @@ pub struct Options {
     pub max_items: usize,
     /// Calls that may wait for the next commits; beyond, calls are refused.
     pub max_calls: usize,
+    /// Rows that may wait for the next commits, so that a hanging disk does not fill the memory; beyond, refused.
+    pub max_waiting_rows: usize,
     /// Attempts after which an item is dead.
     pub max_attempts: u16,
     /// How long an event's item waits for further notifications of the same event.
@@ -53,11 +57,12 @@ impl Default for Options {
         Self {
             max_items: 1_000_000,
             max_calls: 16_384,
+            max_waiting_rows: 131_072,
             max_attempts: 10,
             debounce: Duration::from_secs(2),
             max_debounce: Duration::from_secs(10),
             sync: SyncMode::Immediate,
-            renew_after: Duration::from_secs(24 * 60 * 60),
+            renew_after: Duration::from_hours(24),
             renew_max_rows: 10_000,
         }
     }
@@ -82,6 +87,8 @@ pub enum OpenError {
 pub struct EmbeddedQueue {
     calls: SyncSender<Call>,
     published: watch::Receiver<Published>,
+    waiting: Arc<AtomicUsize>,
+    max_waiting_rows: usize,
 }
 
 impl EmbeddedQueue {
@@ -109,7 +116,8 @@ impl EmbeddedQueue {
             .name("queue".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(OpenError::Thread)?;
-        Ok(Self { calls, published })
+        let max_waiting_rows = options.max_waiting_rows;
+        Ok(Self { calls, published, waiting: Arc::default(), max_waiting_rows })
     }
 
     /// Serves what was asked before, then closes the file. Every later call fails. Dropping the queue closes it too, but
@@ -142,11 +150,13 @@ impl EmbeddedQueue {
 #[async_trait]
 impl Queue for EmbeddedQueue {
     async fn append(&self, items: Vec<Item>) -> Result<(), AppendError> {
+        let waiting =
+            Waiting::enter(&self.waiting, items.len(), self.max_waiting_rows).ok_or(AppendError::Full)?;
         // Hashing and encoding happen here, on the callers' threads, because the one writer is the bottleneck.
         let arrivals: Result<Vec<Arrival>, serde_json::Error> = items.iter().map(arrival).collect();
         let arrivals = arrivals.map_err(|_| AppendError::Storage)?;
         let (reply, result) = oneshot::channel();
-        self.calls.try_send(Call::Append(arrivals, reply)).map_err(|error| match error {
+        self.calls.try_send(Call::Append(arrivals, waiting, reply)).map_err(|error| match error {
             TrySendError::Full(_) => AppendError::Full,
             TrySendError::Disconnected(_) => AppendError::Storage,
         })?;

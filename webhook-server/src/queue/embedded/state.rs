@@ -207,23 +207,20 @@ impl State {
             }
             let slot = self.fold(tables, slot)?;
             let bytes = read(tables, slot.row.seq)?.unwrap_or_default();
-            match (Head::read(&bytes), row::decode(&bytes)) {
-                (Ok(head), Ok(item)) => {
-                    let token = self.next_token;
-                    self.next_token = self.next_token.wrapping_add(1);
-                    let head = Head { attempts: head.attempts.saturating_add(1), ..head };
-                    self.rewrite(tables, slot.row.seq, &head, bytes)?;
-                    self.totals.redeliveries += u64::from(head.attempts > 1);
-                    let phase = Phase::Leased { token, deadline: now.saturating_add(visibility) };
-                    let row = RowState::of(slot.row.seq, &head);
-                    self.index.set(key, Some(Slot { row, phase, next: None }));
-                    out.push(Leased { lease: Lease { key, token }, item, attempt: u32::from(head.attempts) });
-                }
-                _ => {
-                    self.bury(tables, key, slot, DeadReason::Undecodable, None)?;
-                    buried += 1;
-                }
-            }
+            let (Ok(head), Ok(item)) = (Head::read(&bytes), row::decode(&bytes)) else {
+                self.bury(tables, key, slot, DeadReason::Undecodable, None)?;
+                buried += 1;
+                continue;
+            };
+            let token = self.next_token;
+            self.next_token = self.next_token.wrapping_add(1);
+            let head = Head { attempts: head.attempts.saturating_add(1), ..head };
+            self.rewrite(tables, slot.row.seq, &head, bytes)?;
+            self.totals.redeliveries += u64::from(head.attempts > 1);
+            let phase = Phase::Leased { token, deadline: now.saturating_add(visibility) };
+            let row = RowState::of(slot.row.seq, &head);
+            self.index.set(key, Some(Slot { row, phase, next: None }));
+            out.push(Leased { lease: Lease { key, token }, item, attempt: u32::from(head.attempts) });
         }
         Ok(out)
     }

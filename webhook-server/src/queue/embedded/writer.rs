@@ -13,6 +13,8 @@ use jiff::Timestamp;
 use redb::ReadableTable;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
@@ -23,14 +25,36 @@ const MAX_BATCH_ROWS: usize = 16_384;
 const MAX_BATCH_CALLS: usize = 4096;
 const FIRST_REPAIR_AFTER: Duration = Duration::from_millis(50);
 const LONGEST_REPAIR_WAIT: Duration = Duration::from_secs(5);
-const MAINTENANCE_EVERY: Duration = Duration::from_secs(60);
+const MAINTENANCE_EVERY: Duration = Duration::from_mins(1);
 
 /// Where the answer to a call goes. Dropped unanswered, it says that the storage failed.
 pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 
+/// Rows of a call that waits for its transaction, as counted over all such calls.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    all: Arc<AtomicUsize>,
+    rows: usize,
+}
+
+impl Waiting {
+    /// Counts the rows, unless they are too many with those that wait already.
+    pub(super) fn enter(all: &Arc<AtomicUsize>, rows: usize, limit: usize) -> Option<Self> {
+        let waiting = Self { all: Arc::clone(all), rows };
+        let before = all.fetch_add(rows, Ordering::Relaxed);
+        (before.saturating_add(rows) <= limit).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.rows, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Call {
-    Append(Vec<Arrival>, Reply<(), AppendError>),
+    Append(Vec<Arrival>, Waiting, Reply<(), AppendError>),
     Lease { now: Millis, max: usize, visibility: Millis, reply: Reply<Vec<Leased>, LeaseError> },
     Ack(Lease, Reply<(), LeaseError>),
     Retry { lease: Lease, not_before: Millis, failure: Failure, reply: Reply<Retried, LeaseError> },
@@ -110,7 +134,7 @@ impl Writer {
         let mut wait = FIRST_REPAIR_AFTER;
         let closed = loop {
             if self.engine.is_none() {
-                match self.refuse_for(wait, calls) {
+                match refuse_for(wait, calls) {
                     Ok(()) => {
                         wait = if self.repair() {
                             FIRST_REPAIR_AFTER
@@ -142,19 +166,6 @@ impl Writer {
         drop(self);
         if let Some(done) = closed {
             let _ = done.send(());
-        }
-    }
-
-    /// Drops calls unanswered, which tells their callers that the storage failed. `Err` means: end.
-    fn refuse_for(&self, wait: Duration, calls: &Receiver<Call>) -> Result<(), Option<oneshot::Sender<()>>> {
-        let until = Instant::now() + wait;
-        loop {
-            match calls.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(Call::Close(done)) => return Err(Some(done)),
-                Ok(call) => drop(call),
-                Err(RecvTimeoutError::Timeout) => return Ok(()),
-                Err(RecvTimeoutError::Disconnected) => return Err(None),
-            }
         }
     }
 
@@ -275,6 +286,19 @@ impl Writer {
     }
 }
 
+/// Drops calls unanswered, which tells their callers that the storage failed. `Err` means: end.
+fn refuse_for(wait: Duration, calls: &Receiver<Call>) -> Result<(), Option<oneshot::Sender<()>>> {
+    let until = Instant::now() + wait;
+    loop {
+        match calls.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Call::Close(done)) => return Err(Some(done)),
+            Ok(call) => drop(call),
+            Err(RecvTimeoutError::Timeout) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return Err(None),
+        }
+    }
+}
+
 fn gather(first: Call, calls: &Receiver<Call>) -> (Vec<Call>, Option<oneshot::Sender<()>>) {
     let mut rows = rows_of(&first);
     let mut batch = vec![first];
@@ -293,14 +317,18 @@ fn gather(first: Call, calls: &Receiver<Call>) -> (Vec<Call>, Option<oneshot::Se
 
 fn rows_of(call: &Call) -> usize {
     match call {
-        Call::Append(arrivals, _) => arrivals.len(),
+        Call::Append(arrivals, ..) => arrivals.len(),
         _ => 1,
     }
 }
 
 fn apply(state: &mut State, tables: &mut Tables<'_>, call: Call) -> Result<Answer, EngineError> {
     Ok(match call {
-        Call::Append(arrivals, reply) => answer(reply, state.append(tables, arrivals)?),
+        Call::Append(arrivals, waiting, reply) => {
+            let result = state.append(tables, arrivals)?;
+            drop(waiting);
+            answer(reply, result)
+        }
         Call::Lease { now, max, visibility, reply } => {
             answer(reply, Ok(state.lease(tables, now, max, visibility)?))
         }

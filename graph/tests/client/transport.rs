@@ -1,9 +1,5 @@
 //! The path that every request takes, against a server that misbehaves on purpose.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
-mod support;
-
 use std::{
     sync::{
         Arc, Mutex,
@@ -12,13 +8,13 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{CLIENT, SHORT, Server, TENANT, client, json, silence};
 use roomkeeper_graph::{
     Cause, Decision, EventId, GoneReason, GraphError, GroupId, ManifestId, Problem, Purpose, Reason,
     SubscriptionId, TransportFault, UserId,
     audit::{AuditEntry, AuditError, MemoryAudit},
     http::{Http, HttpSettings, Outcome, RequestObserver, SendGate},
 };
-use support::{CLIENT, SHORT, Server, TENANT, client, json, silence};
 
 const USER: &str = "2189c720-90d5-44ff-818b-fe585706ee90";
 

@@ -1,0 +1,7 @@
+//! The client over TLS: every call, the path that every request takes, and the simulator of Graph.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod calls;
+mod support;
+mod transport;

@@ -237,7 +237,7 @@ pub struct BookedResource {
     pub attributes: Vec<String>,
     /// Seats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 100_000))]
+    #[schemars(with = "Option<i32>", range(min = 0, max = 100_000))]
     pub capacity: Option<u32>,
     /// Mailbox paired with the space.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -118,7 +118,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Every failure, in the order of [`Failure::code`].
+    /// Every failure. New ones go to the end: the place in this list is what is stored.
     pub const ALL: [Self; 9] = [
         Self::Interrupted,
         Self::Throttled,

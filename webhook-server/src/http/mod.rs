@@ -1,4 +1,5 @@
 //! What the internet can reach.
 
+pub mod consent;
 pub mod ingest;
 pub mod serve;

@@ -1,0 +1,144 @@
+//! Command line of the webhook server. Every flag is also an environment variable `ROOMKEEPER_<FLAG>`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use jiff::SignedDuration;
+
+/// Takes Graph's notifications into a durable queue, turns them into BookingRecords, and takes consents.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    /// Namespace of the installation, which holds the Secret roomkeeper-client-state.
+    #[arg(long, env = "ROOMKEEPER_NAMESPACE")]
+    pub namespace: String,
+    /// Namespaces whose CalendarSubscriptions are served; all when none is named.
+    #[arg(long, env = "ROOMKEEPER_WATCH_NAMESPACE", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
+    /// Name of this writer in the audit; the host name where none is given.
+    #[arg(long, env = "ROOMKEEPER_IDENTITY")]
+    pub identity: Option<String>,
+    /// Address of the public listener (TLS).
+    #[arg(long, env = "ROOMKEEPER_PUBLIC_LISTEN", default_value = "0.0.0.0:8443")]
+    pub public_listen: SocketAddr,
+    /// Address of the admin listener: /healthz, /readyz, /metrics.
+    #[arg(long, env = "ROOMKEEPER_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
+    pub admin_listen: SocketAddr,
+    /// Certificate chain of the public listener (PEM).
+    #[arg(long, env = "ROOMKEEPER_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the public listener (PEM).
+    #[arg(long, env = "ROOMKEEPER_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// Folder of the queue; on a persistent volume.
+    #[arg(long, env = "ROOMKEEPER_QUEUE_DIR")]
+    pub queue_dir: PathBuf,
+    /// Folder of the audit; on a persistent volume.
+    #[arg(long, env = "ROOMKEEPER_AUDIT_DIR")]
+    pub audit_dir: PathBuf,
+    /// Hosts (HOST or HOST:PORT) that custom resources may name besides Microsoft's own.
+    #[arg(long, env = "ROOMKEEPER_ALLOWED_HOST", value_delimiter = ',')]
+    pub allowed_host: Vec<String>,
+    /// Certificate authorities (PEM) trusted for Graph besides the platform's own.
+    #[arg(long, env = "ROOMKEEPER_GRAPH_CA")]
+    pub graph_ca: Option<PathBuf>,
+    /// What this process does.
+    #[arg(long, env = "ROOMKEEPER_ROLE", value_enum, default_value_t = Role::All)]
+    pub role: Role,
+    /// Largest body of a notification, in bytes.
+    #[arg(long, env = "ROOMKEEPER_MAX_BODY_BYTES", default_value_t = 1 << 20)]
+    pub max_body_bytes: usize,
+    /// Items that the queue holds at most; beyond, Graph is told to send again later.
+    #[arg(long, env = "ROOMKEEPER_QUEUE_MAX_ITEMS", default_value_t = 1_000_000)]
+    pub queue_max_items: usize,
+    /// How long further notifications of the same event are waited for, such as 2s or 500ms.
+    #[arg(long, env = "ROOMKEEPER_DEBOUNCE", default_value = "2s", value_parser = duration)]
+    pub debounce: Duration,
+    /// Items worked on at a time.
+    #[arg(long, env = "ROOMKEEPER_WORKERS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: u16,
+    /// Attempts after which an item that is itself to blame is given up.
+    #[arg(long, env = "ROOMKEEPER_MAX_ATTEMPTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub max_attempts: u16,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Both.
+    All,
+    /// Takes notifications and consents, and works on nothing.
+    Ingest,
+    /// Works on what is in the queue, and has no public listener.
+    Worker,
+}
+
+impl Role {
+    /// Whether the public listener is served.
+    pub fn serves(self) -> bool {
+        self != Self::Worker
+    }
+
+    /// Whether items are worked on.
+    pub fn works(self) -> bool {
+        self != Self::Ingest
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration of 0 or more, such as 2s or 500ms");
+    text.parse::<SignedDuration>().ok().and_then(|given| Duration::try_from(given).ok()).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: [&str; 11] = [
+        "roomkeeper-webhook-server",
+        "--namespace",
+        "roomkeeper-system",
+        "--queue-dir",
+        "/q",
+        "--audit-dir",
+        "/a",
+        "--tls-cert",
+        "/c",
+        "--tls-key",
+        "/k",
+    ];
+
+    fn parse(more: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(LEAST.iter().chain(more))
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_handbook() {
+        let args = parse(&[]).unwrap();
+        assert_eq!(args.debounce, Duration::from_secs(2));
+        assert_eq!((args.workers, args.max_attempts, args.role), (4, 10, Role::All));
+        assert!(args.role.serves() && args.role.works());
+    }
+
+    #[test]
+    fn lists_repeat_or_are_separated_by_commas() {
+        let args =
+            parse(&["--allowed-host", "a:1,b", "--allowed-host", "c", "--watch-namespace", "x"]).unwrap();
+        assert_eq!(args.allowed_host, ["a:1", "b", "c"]);
+        assert_eq!(args.watch_namespace, ["x"]);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        for (flag, value) in [
+            ("--debounce", "soon"),
+            ("--debounce", "-2s"),
+            ("--workers", "0"),
+            ("--role", "both"),
+            ("--public-listen", "x"),
+        ] {
+            let error = parse(&[&format!("{flag}={value}")]).unwrap_err().to_string();
+            assert!(error.contains(flag) && error.contains(value), "{error}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Puts the process together, and takes it apart in order.
+
+use std::{fs, future::Future, io::Write as _, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use kube::Client;
+use prometheus::Registry;
+use roomkeeper_graph::{
+    audit::{AuditSink, FileAudit},
+    http::{Http, HttpSettings},
+};
+use roomkeeper_service::{
+    admin,
+    health::{Gate, Health},
+    metrics::{self, GraphMetrics},
+    scope_access::{AllowedHosts, ScopeClients},
+    shutdown,
+};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::Args,
+    http::{
+        consent::{self, ConsentMetrics, ConsentState},
+        ingest::{self, IngestLimits, IngestState},
+        serve::{self, ServeLimits},
+    },
+    keys::{KeyLoader, LoadedKeys, client_state_keys},
+    metrics::{ingest::IngestMetrics, queue as queue_metrics},
+    queue::{
+        self, Queue,
+        embedded::{EmbeddedQueue, Options},
+    },
+    worker::{LivePermissions, PermitGate, Subscriptions, Waits, Worker, WorkerMetrics, WorkerParts},
+};
+
+/// Time between two looks at the queue's health.
+const QUEUE_LOOK: Duration = Duration::from_secs(1);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When a part cannot be set up: the message names it.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let shutdown = shutdown::token().context("signal handlers")?;
+    let health = Health::new();
+    let gates = Gates::new(&health);
+    let registry = metrics::registry()?;
+    let admin_stop = CancellationToken::new();
+    let (admin_address, admin_task) =
+        admin::serve(args.admin_listen, health.clone(), registry.clone(), admin_stop.clone())
+            .await
+            .with_context(|| format!("--admin-listen {}", args.admin_listen))?;
+
+    let queue = open_queue(&args).await?;
+    queue_metrics::register(&registry, Arc::clone(&queue) as Arc<dyn Queue>)?;
+    let parts = Parts::new(&args, &registry).await?;
+    let mut tasks = Tasks::default();
+    tasks.spawn("queue health", watch_queue(Arc::clone(&queue), gates.queue, shutdown.clone()));
+
+    let (keys, loader) = client_state_keys(parts.client.clone(), &args.namespace);
+    let mut public_address = None;
+    if args.role.serves() {
+        let (address, server) = public(&args, &parts, &registry, &queue, keys, &shutdown).await?;
+        public_address = Some(address);
+        tasks.spawn("client state keys", keep_keys(loader, gates.keys, shutdown.clone()));
+        tasks.spawn("public listener", server);
+    } else {
+        gates.keys.ready();
+    }
+    if args.role.works() {
+        let subscriptions = Subscriptions::new();
+        let namespaces = args.watch_namespace.clone();
+        let watch =
+            subscriptions.clone().watch(parts.client.clone(), namespaces, gates.kube, shutdown.clone());
+        tasks.spawn("index of CalendarSubscriptions", watch);
+        tasks.spawn("worker", worker(&args, &parts, &registry, &queue, subscriptions)?.run(shutdown.clone()));
+    } else {
+        gates.kube.ready();
+    }
+    announce(public_address, admin_address)?;
+
+    let ended_early = tasks.until_end(&shutdown).await;
+    queue.close().await;
+    admin_stop.cancel();
+    admin_task.await.context("admin listener")?.context("admin listener")?;
+    match ended_early {
+        Some(name) => bail!("{name} ended by itself"),
+        None => Ok(()),
+    }
+}
+
+struct Gates {
+    queue: Gate,
+    kube: Gate,
+    keys: Gate,
+}
+
+impl Gates {
+    fn new(health: &Health) -> Self {
+        Self { queue: health.gate("queue"), kube: health.gate("kube"), keys: health.gate("keys") }
+    }
+}
+
+/// What ingest and worker share.
+struct Parts {
+    client: Client,
+    http: Http,
+    audit: Arc<dyn AuditSink>,
+    allowed_hosts: AllowedHosts,
+}
+
+impl Parts {
+    async fn new(args: &Args, registry: &Registry) -> anyhow::Result<Self> {
+        let client = Client::try_default().await.context("no access to a Kubernetes API server")?;
+        let extra_ca_pem = args
+            .graph_ca
+            .as_ref()
+            .map(|path| fs::read(path).with_context(|| format!("--graph-ca {}", path.display())))
+            .transpose()?;
+        let http = Http::new(&HttpSettings { extra_ca_pem, ..HttpSettings::default() })
+            .context("--graph-ca")?
+            .with_observer(Arc::new(GraphMetrics::new(registry)?))
+            .with_gate(Arc::new(PermitGate));
+        let identity = match &args.identity {
+            Some(identity) => identity.clone(),
+            None => host_name()?,
+        };
+        let audit = FileAudit::open(&args.audit_dir, &identity)
+            .with_context(|| format!("--audit-dir {} --identity {identity}", args.audit_dir.display()))?;
+        let allowed_hosts = AllowedHosts::new(&args.allowed_host).context("--allowed-host")?;
+        Ok(Self { client, http, audit: Arc::new(audit), allowed_hosts })
+    }
+}
+
+async fn open_queue(args: &Args) -> anyhow::Result<Arc<EmbeddedQueue>> {
+    let options = Options {
+        max_items: args.queue_max_items,
+        max_attempts: args.max_attempts,
+        debounce: args.debounce,
+        max_debounce: Options::default().max_debounce.max(args.debounce),
+        ..Options::default()
+    };
+    let folder = args.queue_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || EmbeddedQueue::open(&folder, &options)).await?;
+    Ok(Arc::new(opened.with_context(|| format!("--queue-dir {}", args.queue_dir.display()))?))
+}
+
+async fn public(
+    args: &Args,
+    parts: &Parts,
+    registry: &Registry,
+    queue: &Arc<EmbeddedQueue>,
+    keys: LoadedKeys,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<(std::net::SocketAddr, impl Future<Output = ()> + use<>)> {
+    let file = |flag: &str, path: &Option<std::path::PathBuf>| {
+        let path = path.as_ref().with_context(|| format!("{flag} is required unless --role is worker"))?;
+        fs::read(path).with_context(|| format!("{flag} {}", path.display()))
+    };
+    let (certificates, key) = (file("--tls-cert", &args.tls_cert)?, file("--tls-key", &args.tls_key)?);
+    let tls = serve::tls_config(&certificates, &key).context("--tls-cert and --tls-key")?;
+    let limits = IngestLimits { max_body_bytes: args.max_body_bytes, ..IngestLimits::default() };
+    let ingest = IngestState::new(
+        Arc::clone(queue) as Arc<dyn Queue>,
+        Arc::new(keys),
+        IngestMetrics::new(registry)?,
+        limits,
+    );
+    let consent = ConsentState::new(
+        parts.client.clone(),
+        parts.http.clone(),
+        Arc::clone(&parts.audit),
+        parts.allowed_hosts.clone(),
+        ConsentMetrics::new(registry)?,
+    );
+    let router = Router::new().merge(ingest::router(ingest)).merge(consent::router(consent));
+    let listener = TcpListener::bind(args.public_listen)
+        .await
+        .with_context(|| format!("--public-listen {}", args.public_listen))?;
+    let address = listener.local_addr().context("--public-listen")?;
+    let server =
+        serve::serve_public(listener, Arc::new(tls), router, ServeLimits::default(), shutdown.clone());
+    Ok((address, server))
+}
+
+fn worker(
+    args: &Args,
+    parts: &Parts,
+    registry: &Registry,
+    queue: &Arc<EmbeddedQueue>,
+    subscriptions: Subscriptions,
+) -> anyhow::Result<Arc<Worker>> {
+    let reader = ScopeClients::new(
+        parts.client.clone(),
+        parts.http.clone(),
+        parts.allowed_hosts.clone(),
+        Arc::clone(&parts.audit),
+    );
+    Ok(Worker::new(WorkerParts {
+        queue: Arc::clone(queue) as Arc<dyn Queue>,
+        client: parts.client.clone(),
+        subscriptions,
+        permissions: Arc::new(LivePermissions::new(parts.client.clone())),
+        reader: Arc::new(reader),
+        audit: Arc::clone(&parts.audit),
+        metrics: WorkerMetrics::new(registry)?,
+        workers: usize::from(args.workers),
+        waits: Waits::default(),
+    }))
+}
+
+async fn keep_keys(loader: KeyLoader, gate: Gate, shutdown: CancellationToken) {
+    loader.run(gate, shutdown).await;
+}
+
+async fn watch_queue(queue: Arc<EmbeddedQueue>, gate: Gate, shutdown: CancellationToken) {
+    loop {
+        match queue.health() {
+            queue::Health::Serving => gate.ready(),
+            queue::Health::StorageFailed => gate.not_ready("its storage failed"),
+            queue::Health::Closed => gate.not_ready("closed"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(QUEUE_LOOK) => {}
+        }
+    }
+}
+
+/// The parts that run until shutdown.
+#[derive(Default)]
+struct Tasks {
+    set: JoinSet<&'static str>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.set.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// Waits for shutdown and then for every part. A part that ends before, ends the process: its name is returned.
+    async fn until_end(mut self, shutdown: &CancellationToken) -> Option<&'static str> {
+        let mut early = None;
+        while let Some(ended) = self.set.join_next().await {
+            if shutdown.is_cancelled() {
+                continue;
+            }
+            early = Some(ended.unwrap_or("a part of the process"));
+            shutdown.cancel();
+        }
+        early
+    }
+}
+
+fn announce(public: Option<std::net::SocketAddr>, admin: std::net::SocketAddr) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if let Some(public) = public {
+        writeln!(out, "public listening on https://{public}").context("standard output")?;
+    }
+    writeln!(out, "admin listening on {admin}").and_then(|()| out.flush()).context("standard output")
+}
+
+fn host_name() -> anyhow::Result<String> {
+    let name = nix::unistd::gethostname().context("host name")?;
+    name.into_string().ok().context("the host name is no text: give --identity")
+}

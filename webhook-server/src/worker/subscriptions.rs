@@ -1,0 +1,191 @@
+//! Which CalendarSubscription has which uid: a watched index of metadata alone, a few dozen bytes an object.
+//!
+//! It only names the object; what the object says is read live.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream::SelectAll};
+use kube::{
+    Api, Client,
+    core::{ObjectMeta, PartialObjectMeta},
+    runtime::{WatchStreamExt as _, watcher, watcher::Event},
+};
+use roomkeeper_crds::CalendarSubscription;
+use roomkeeper_service::health::Gate;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectName {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// The index. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Subscriptions {
+    by_uid: Arc<RwLock<HashMap<Uuid, ObjectName>>>,
+}
+
+impl Subscriptions {
+    /// An empty index.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The CalendarSubscription of that uid, as last seen.
+    pub fn find(&self, uid: &str) -> Option<ObjectName> {
+        let uid = Uuid::try_parse(uid).ok()?;
+        self.by_uid.read().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned()
+    }
+
+    /// Keeps the index until `shutdown`; `gate` opens when every namespace was listed once. No namespace means all.
+    pub async fn watch(
+        self,
+        client: Client,
+        namespaces: Vec<String>,
+        gate: Gate,
+        shutdown: CancellationToken,
+    ) {
+        let namespaces: Vec<Option<String>> =
+            if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+        let pending = Arc::new(Mutex::new(namespaces.len()));
+        let mut events = SelectAll::new();
+        for namespace in namespaces {
+            let api: Api<PartialObjectMeta<CalendarSubscription>> = match &namespace {
+                Some(namespace) => Api::namespaced(client.clone(), namespace),
+                None => Api::all(client.clone()),
+            };
+            let stream = watcher(api, watcher::Config::default()).default_backoff();
+            let mut slice =
+                Slice { all: self.clone(), listed: HashMap::new(), of: HashSet::new(), seen: false };
+            let (pending, gate) = (Arc::clone(&pending), gate.clone());
+            events.push(
+                stream
+                    .map_ok(move |event| {
+                        if slice.take(event) {
+                            let mut left = pending.lock().unwrap_or_else(PoisonError::into_inner);
+                            *left -= 1;
+                            if *left == 0 {
+                                gate.ready();
+                            }
+                        }
+                    })
+                    .boxed(),
+            );
+        }
+        loop {
+            let event = tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = events.next() => event,
+            };
+            match event {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "watching CalendarSubscriptions failed; trying again")
+                }
+                None => return,
+            }
+        }
+    }
+}
+
+/// What one watch contributes.
+struct Slice {
+    all: Subscriptions,
+    /// Objects of a list that is under way.
+    listed: HashMap<Uuid, ObjectName>,
+    /// Objects that this watch put into the index: what a list no longer holds is removed.
+    of: HashSet<Uuid>,
+    seen: bool,
+}
+
+impl Slice {
+    /// Takes one event; true when the first list is complete.
+    fn take(&mut self, event: Event<PartialObjectMeta<CalendarSubscription>>) -> bool {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(object) => {
+                if let Some((uid, name)) = entry(object.metadata) {
+                    self.listed.insert(uid, name);
+                }
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed);
+                let mut all = self.all.by_uid.write().unwrap_or_else(PoisonError::into_inner);
+                for gone in self.of.iter().filter(|uid| !listed.contains_key(*uid)) {
+                    all.remove(gone);
+                }
+                self.of = listed.keys().copied().collect();
+                all.extend(listed);
+                return !std::mem::replace(&mut self.seen, true);
+            }
+            Event::Apply(object) => {
+                if let Some((uid, name)) = entry(object.metadata) {
+                    self.of.insert(uid);
+                    self.all.by_uid.write().unwrap_or_else(PoisonError::into_inner).insert(uid, name);
+                }
+            }
+            Event::Delete(object) => {
+                if let Some((uid, _)) = entry(object.metadata) {
+                    self.of.remove(&uid);
+                    self.all.by_uid.write().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+                }
+            }
+        }
+        false
+    }
+}
+
+fn entry(metadata: ObjectMeta) -> Option<(Uuid, ObjectName)> {
+    let uid = Uuid::try_parse(&metadata.uid?).ok()?;
+    Some((uid, ObjectName { namespace: metadata.namespace?, name: metadata.name? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::PartialObjectMetaExt as _;
+
+    use super::*;
+
+    fn object(number: u128, name: &str) -> PartialObjectMeta<CalendarSubscription> {
+        let metadata = ObjectMeta {
+            uid: Some(Uuid::from_u128(number).to_string()),
+            name: Some(name.to_owned()),
+            namespace: Some("contoso".to_owned()),
+            ..ObjectMeta::default()
+        };
+        metadata.into_response_partial()
+    }
+
+    fn slice(all: &Subscriptions) -> Slice {
+        Slice { all: all.clone(), listed: HashMap::new(), of: HashSet::new(), seen: false }
+    }
+
+    #[test]
+    fn the_index_follows_lists_and_events_of_several_watches() {
+        let all = Subscriptions::new();
+        let find = |number| all.find(&Uuid::from_u128(number).to_string()).map(|found| found.name);
+        let (mut one, mut two) = (slice(&all), slice(&all));
+        for event in [Event::Init, Event::InitApply(object(1, "a")), Event::InitApply(object(2, "b"))] {
+            assert!(!one.take(event));
+            assert_eq!(find(1), None, "nothing shows before the list is complete");
+        }
+        assert!(one.take(Event::InitDone));
+        assert!(!two.take(Event::Apply(object(3, "c"))));
+        assert_eq!((find(1), find(3)), (Some("a".to_owned()), Some("c".to_owned())));
+        one.take(Event::Delete(object(1, "a")));
+        assert_eq!(find(1), None);
+        one.take(Event::Init);
+        assert!(!one.take(Event::InitDone), "only the first list opens the gate");
+        assert_eq!(find(2), None, "what a list no longer holds is gone");
+        assert_eq!(find(3), Some("c".to_owned()), "another watch's objects stay");
+        assert_eq!(all.find("no uuid"), None);
+    }
+}

@@ -41,8 +41,9 @@ use crate::queue::{Backoff, Failure, Item, LeaseError, Leased, Queue, Retried};
 /// Looks that find nothing before an event counts as gone: Exchange may still be moving it.
 const MISSING_LOOKS: u32 = 2;
 
-/// Looks for a CalendarSubscription that is not known or not set up, before its notification is dropped.
-const UNSETTLED_LOOKS: u32 = 6;
+/// Looks for a CalendarSubscription that is not known or not set up, before its notification is dropped: about two minutes,
+/// in which a watch that broke off has been made again.
+const UNSETTLED_LOOKS: u32 = 9;
 
 /// Items in hand for each worker: those of a busy mailbox wait without keeping a worker from the others.
 const IN_HAND_PER_WORKER: usize = 4;
@@ -70,7 +71,7 @@ impl Default for Waits {
         let secs = Duration::from_secs;
         Self {
             failed: Backoff { base: secs(1), cap: secs(300) },
-            short: Backoff { base: Duration::from_millis(500), cap: secs(8) },
+            short: Backoff { base: Duration::from_millis(500), cap: secs(60) },
         }
     }
 }
@@ -137,6 +138,10 @@ impl Worker {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = self.parts.subscriptions.listed() => {}
+        }
         while !shutdown.is_cancelled() {
             while let Some(ended) = tasks.try_join_next() {
                 report(ended);
@@ -239,7 +244,10 @@ impl Worker {
         let key = leased.lease.key();
         let mut tries = self.memory.of(key);
         let (why, failure, wait) = match result {
-            Ok(outcome) => return self.acknowledge(leased, outcome).await,
+            Ok(outcome) => {
+                self.acknowledge(leased, outcome).await;
+                return;
+            }
             Err(Setback::Failed(failure)) => {
                 tries.failed = tries.failed.saturating_add(1);
                 (failure.as_str(), failure, self.waits.failed.delay(tries.failed, rand::random()))
@@ -255,7 +263,8 @@ impl Worker {
                 if tries.unsettled >= UNSETTLED_LOOKS {
                     let subscription = log_hash(subscription_uid(&leased.item));
                     tracing::warn!(subscription, "dropped a notification of an unknown CalendarSubscription");
-                    return self.acknowledge(leased, Outcome::UnknownSubscription).await;
+                    self.acknowledge(leased, Outcome::UnknownSubscription).await;
+                    return;
                 }
                 ("unsettled", Failure::Interrupted, self.waits.short.delay(tries.unsettled, rand::random()))
             }
@@ -273,7 +282,7 @@ impl Worker {
                 );
             }
             Err(error) => {
-                tracing::warn!(item = key.short(), %error, "an item could not be given back; its lease runs out")
+                tracing::warn!(item = key.short(), %error, "an item could not be given back; its lease runs out");
             }
         }
     }

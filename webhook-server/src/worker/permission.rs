@@ -89,7 +89,7 @@ impl LivePermissions {
             consents.get_opt(&references.consent),
             scopes.get_opt(&references.subscription.spec.scope_ref.name),
         )?;
-        Ok(second_look(references, consent.as_ref(), scope, item, asked))
+        Ok(second_look(&references, consent.as_ref(), scope, item, asked))
     }
 }
 
@@ -148,7 +148,7 @@ fn first_look<'a>(
 
 /// What consent and scope say.
 fn second_look(
-    references: References<'_>,
+    references: &References<'_>,
     consent: Option<&ConsentRecord>,
     scope: Option<AccessScope>,
     item: &EventItem,

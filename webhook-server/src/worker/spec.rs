@@ -39,10 +39,8 @@ pub(super) fn build(
     subscription: &str,
 ) -> Result<BookingRecordSpec, SpecError> {
     let private = matches!(event.sensitivity, GraphSensitivity::Private | GraphSensitivity::Confidential);
-    let subject = event
-        .subject
-        .clone()
-        .filter(|subject| !subject.is_empty() && !(private && private_subject == PrivateSubject::Mask));
+    let masked = private && private_subject == PrivateSubject::Mask;
+    let subject = event.subject.clone().filter(|subject| !masked && !subject.is_empty());
     let mut attendees = event.attendees.clone();
     // Graph does not promise an order, and an order is no difference.
     attendees.sort_unstable();

@@ -15,6 +15,7 @@ use kube::{
 };
 use roomkeeper_crds::CalendarSubscription;
 use roomkeeper_service::health::Gate;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -28,9 +29,17 @@ pub struct ObjectName {
 }
 
 /// The index. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Subscriptions {
     by_uid: Arc<RwLock<HashMap<Uuid, ObjectName>>>,
+    /// Whether every namespace was listed once.
+    listed: watch::Sender<bool>,
+}
+
+impl Default for Subscriptions {
+    fn default() -> Self {
+        Self { by_uid: Arc::default(), listed: watch::Sender::new(false) }
+    }
 }
 
 impl Subscriptions {
@@ -43,6 +52,12 @@ impl Subscriptions {
     pub fn find(&self, uid: &str) -> Option<ObjectName> {
         let uid = Uuid::try_parse(uid).ok()?;
         self.by_uid.read().unwrap_or_else(PoisonError::into_inner).get(&uid).cloned()
+    }
+
+    /// Returns when the index is complete: before that, an unknown uid proves nothing.
+    pub async fn listed(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _seen = self.listed.subscribe().wait_for(|listed| *listed).await;
     }
 
     /// Keeps the index until `shutdown`; `gate` opens when every namespace was listed once. No namespace means all.
@@ -65,7 +80,7 @@ impl Subscriptions {
             let stream = watcher(api, watcher::Config::default()).default_backoff();
             let mut slice =
                 Slice { all: self.clone(), listed: HashMap::new(), of: HashSet::new(), seen: false };
-            let (pending, gate) = (Arc::clone(&pending), gate.clone());
+            let (pending, gate, listed) = (Arc::clone(&pending), gate.clone(), self.listed.clone());
             events.push(
                 stream
                     .map_ok(move |event| {
@@ -73,6 +88,7 @@ impl Subscriptions {
                             let mut left = pending.lock().unwrap_or_else(PoisonError::into_inner);
                             *left -= 1;
                             if *left == 0 {
+                                listed.send_replace(true);
                                 gate.ready();
                             }
                         }
@@ -88,7 +104,7 @@ impl Subscriptions {
             match event {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "watching CalendarSubscriptions failed; trying again")
+                    tracing::warn!(%error, "watching CalendarSubscriptions failed; trying again");
                 }
                 None => return,
             }

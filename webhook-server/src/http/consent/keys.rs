@@ -36,12 +36,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Least and most bytes of a modulus: RSA with 2,048 to 8,192 bits.
 const MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1_024;
 
+/// Authority and tenant.
+type TenantAt = (String, String);
+
 /// The keys of all tenants.
 pub(super) struct TenantKeys {
     http: Http,
     audit: Arc<dyn AuditSink>,
     allowed_hosts: AllowedHosts,
-    tenants: SyncMutex<HashMap<(String, String), Arc<Mutex<Tenant>>>>,
+    tenants: SyncMutex<HashMap<TenantAt, Arc<Mutex<Tenant>>>>,
 }
 
 /// What is known of a tenant. Locked while the authority is asked, so that many callers share one answer.

@@ -144,7 +144,7 @@ impl<'a> Presented<'a> {
             return Err(Refused::Tenant);
         }
         let now = now.as_second();
-        let seconds = |name: &str| self.claims.get(name).map(|value| value.as_i64());
+        let seconds = |name: &str| self.claims.get(name).map(Value::as_i64);
         match seconds("exp") {
             Some(Some(exp)) if now < exp.saturating_add(LEEWAY) => {}
             _ => return Err(Refused::Expired),

@@ -56,14 +56,22 @@ fn object<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
     if value.is_null() { None } else { Some(serde_json::from_value(value.clone()).unwrap()) }
 }
 
-/// `None` for allowed, `Some(None)` for unsettled.
-fn answer(change: impl FnOnce(&mut World)) -> Option<Option<Denial>> {
+type Case = (Denial, fn(&mut World));
+
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Allowed,
+    Denied(Denial),
+    Unsettled,
+}
+
+fn answer(change: impl FnOnce(&mut World)) -> Told {
     let mut world = world();
     change(&mut world);
     let subscription: Option<CalendarSubscription> = object(&world.subscription);
     let answer = match first_look(subscription.as_ref(), &world.item) {
         Ok(references) => second_look(
-            references,
+            &references,
             object(&world.consent).as_ref(),
             object(&world.scope),
             &world.item,
@@ -72,22 +80,22 @@ fn answer(change: impl FnOnce(&mut World)) -> Option<Option<Denial>> {
         Err(answer) => answer,
     };
     match answer {
-        Answer::Allowed(_) => None,
-        Answer::Denied(denial) => Some(Some(denial)),
-        Answer::Unsettled => Some(None),
+        Answer::Allowed(_) => Told::Allowed,
+        Answer::Denied(denial) => Told::Denied(denial),
+        Answer::Unsettled => Told::Unsettled,
     }
 }
 
 #[tokio::test]
 async fn a_standing_consent_for_exactly_this_scope_and_user_allows() {
-    assert_eq!(answer(|_| ()), None);
-    assert_eq!(answer(|w| w.item.user_id = USER.to_uppercase()), None);
+    assert_eq!(answer(|_| ()), Told::Allowed);
+    assert_eq!(answer(|w| w.item.user_id = USER.to_uppercase()), Told::Allowed);
 }
 
 #[tokio::test]
 async fn anything_else_denies() {
     const SINCE: &str = "2026-11-02T00:00:00Z";
-    let table: [(Denial, fn(&mut World)); 19] = [
+    let table: [Case; 19] = [
         (Denial::SubscriptionGone, |w| w.subscription = Value::Null),
         (Denial::SubscriptionGone, |w| w.subscription["metadata"]["uid"] = "other".into()),
         (Denial::SubscriptionGone, |w| w.subscription["metadata"]["deletionTimestamp"] = SINCE.into()),
@@ -117,17 +125,17 @@ async fn anything_else_denies() {
         (Denial::ScopeSuspended, |w| w.scope["spec"]["suspend"] = true.into()),
     ];
     for (number, (denial, change)) in table.into_iter().enumerate() {
-        assert_eq!(answer(change), Some(Some(denial)), "case {number}");
+        assert_eq!(answer(change), Told::Denied(denial), "case {number}");
     }
 }
 
 #[tokio::test]
 async fn a_subscription_that_is_not_set_up_yet_is_looked_at_again() {
-    assert_eq!(answer(|w| w.subscription["status"] = Value::Null), Some(None));
-    assert_eq!(answer(|w| w.subscription["status"] = json!({"userId": USER})), Some(None));
+    assert_eq!(answer(|w| w.subscription["status"] = Value::Null), Told::Unsettled);
+    assert_eq!(answer(|w| w.subscription["status"] = json!({"userId": USER})), Told::Unsettled);
 }
 
 #[tokio::test]
 async fn an_older_notice_counts_unless_the_scope_says_otherwise() {
-    assert_eq!(answer(|w| w.scope["spec"]["consent"] = json!({"noticeVersion": "2026-02"})), None);
+    assert_eq!(answer(|w| w.scope["spec"]["consent"] = json!({"noticeVersion": "2026-02"})), Told::Allowed);
 }

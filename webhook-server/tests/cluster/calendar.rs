@@ -1,0 +1,144 @@
+//! A calendar in memory behind the worker's `Reader`, whose answers can be held.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use jiff::{Timestamp, ToSpan as _};
+use roomkeeper_crds::AccessScope;
+use roomkeeper_graph::{
+    Cause, Decision, Event, EventHead, EventId, EventType, GoneReason, GraphError, Purpose, Refusal,
+    Sensitivity,
+};
+use roomkeeper_webhook_server::worker::{ReadError, Reader, Wanted};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::world::EVENT;
+
+/// What everybody sees.
+#[derive(Default)]
+pub struct Calendar {
+    events: Mutex<HashMap<String, Event>>,
+}
+
+impl Calendar {
+    pub fn put(&self, event: Event) {
+        self.events.lock().unwrap().insert(event.head.id.as_str().to_owned(), event);
+    }
+
+    pub fn remove(&self, id: &str) {
+        self.events.lock().unwrap().remove(id);
+    }
+
+    fn get(&self, wanted: &Wanted, purpose: Purpose) -> Result<Event, ReadError> {
+        self.events.lock().unwrap().get(wanted.event.as_str()).cloned().ok_or_else(|| {
+            ReadError::Graph(GraphError::Refused(Box::new(Refusal {
+                purpose,
+                status: 404,
+                code: "ErrorItemNotFound".to_owned(),
+                inner_status: None,
+                request_id: None,
+                client_request_id: uuid::Uuid::nil(),
+                decision: Decision::Gone(GoneReason::EventNotFound),
+            })))
+        })
+    }
+}
+
+/// One worker's way to the calendar.
+pub struct Reads {
+    calendar: Arc<Calendar>,
+    log: Mutex<Vec<Purpose>>,
+    hold: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
+}
+
+/// A full read whose answer has left Graph and has not reached the worker yet.
+pub struct Held {
+    reached: oneshot::Receiver<()>,
+    release: oneshot::Sender<()>,
+}
+
+impl Held {
+    pub async fn reached(&mut self) {
+        (&mut self.reached).await.unwrap();
+    }
+
+    pub fn release(self) {
+        self.release.send(()).unwrap();
+    }
+}
+
+impl Reads {
+    pub fn of(calendar: &Arc<Calendar>) -> Arc<Self> {
+        Arc::new(Self { calendar: Arc::clone(calendar), log: Mutex::default(), hold: Mutex::default() })
+    }
+
+    /// Holds the answer of the next full read.
+    pub fn hold_next(&self) -> Held {
+        let (reached_sender, reached) = oneshot::channel();
+        let (release, released) = oneshot::channel();
+        *self.hold.lock().unwrap() = Some((reached_sender, released));
+        Held { reached, release }
+    }
+
+    pub fn log(&self) -> Vec<Purpose> {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn full_reads(&self) -> usize {
+        self.log().iter().filter(|purpose| **purpose == Purpose::EventFullRead).count()
+    }
+}
+
+#[async_trait]
+impl Reader for Reads {
+    async fn prepare(&self, _: &AccessScope, _: &Cause) -> Result<(), ReadError> {
+        Ok(())
+    }
+
+    async fn head(&self, _: &AccessScope, wanted: &Wanted) -> Result<EventHead, ReadError> {
+        self.log.lock().unwrap().push(Purpose::EventMinimalRead);
+        self.calendar.get(wanted, Purpose::EventMinimalRead).map(|event| event.head)
+    }
+
+    async fn full(&self, _: &AccessScope, wanted: &Wanted) -> Result<Event, ReadError> {
+        self.log.lock().unwrap().push(Purpose::EventFullRead);
+        let answer = self.calendar.get(wanted, Purpose::EventFullRead);
+        let hold = self.hold.lock().unwrap().take();
+        if let Some((reached, release)) = hold {
+            reached.send(()).unwrap();
+            release.await.unwrap();
+        }
+        answer
+    }
+}
+
+/// The event tomorrow, in a version that shows in its change key and subject.
+pub fn event(version: u32) -> Event {
+    let start = Timestamp::from_second(Timestamp::now().as_second()).unwrap() + 24.hours();
+    Event {
+        head: EventHead {
+            id: EventId::parse(EVENT).unwrap(),
+            i_cal_u_id: "040000008200E0".to_owned(),
+            change_key: format!("version-{version}"),
+            last_modified: Timestamp::now(),
+            is_organizer: true,
+            event_type: EventType::SingleInstance,
+            is_cancelled: false,
+            add_in_value: Some(json!({"version": 1, "resources": [{"id": "room-101"}]}).to_string()),
+        },
+        subject: Some(format!("Version {version}")),
+        start,
+        end: start + 1.hour(),
+        is_all_day: false,
+        organizer: Some("user1@contoso.example".to_owned()),
+        attendees: Vec::new(),
+        location: None,
+        sensitivity: Sensitivity::Normal,
+        series_master_id: None,
+        recurrence: None,
+    }
+}

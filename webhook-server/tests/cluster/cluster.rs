@@ -1,0 +1,58 @@
+//! One control plane for all tests, with the chart's CRDs and RBAC.
+
+use std::{path::Path, time::Duration};
+
+use kube::Client;
+use roomkeeper_controlplane::ControlPlane;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, sleep},
+};
+
+pub const INSTALLATION: &str = "roomkeeper-system";
+
+static READY: OnceCell<()> = OnceCell::const_new();
+
+/// Client of the administrator, and of the webhook server's ServiceAccount.
+pub struct Cluster {
+    pub plane: &'static ControlPlane,
+    pub admin: Client,
+    pub webhook: Client,
+}
+
+pub async fn cluster() -> Cluster {
+    roomkeeper_service::tls::install_provider();
+    let plane = ControlPlane::shared().await.unwrap();
+    READY
+        .get_or_init(|| async {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+            plane.apply_crds(&root.join("crds/yaml")).await.unwrap();
+            let namespace =
+                format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {INSTALLATION}}}}}");
+            plane.apply_yaml(&namespace).await.unwrap();
+            let rbac = root.join("charts/roomkeeper/templates/rbac-webhook.yaml");
+            let rbac =
+                std::fs::read_to_string(rbac).unwrap().replace("{{ .Release.Namespace }}", INSTALLATION);
+            plane.apply_yaml(&rbac).await.unwrap();
+        })
+        .await;
+    let user = format!("system:serviceaccount:{INSTALLATION}:roomkeeper-webhook");
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:roomkeeper-system"];
+    Cluster {
+        plane,
+        admin: plane.admin_client().await.unwrap(),
+        webhook: plane.client_for(&user, &groups).await.unwrap(),
+    }
+}
+
+/// Looks until `look` finds something.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}

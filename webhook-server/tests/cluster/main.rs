@@ -1,0 +1,20 @@
+//! The parts that write to Kubernetes, on the real API server, with the rights that the chart gives them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod authority;
+mod calendar;
+mod cluster;
+mod consent;
+mod delivery;
+mod permission;
+mod worker;
+mod world;
+mod write_rule;

@@ -1,0 +1,350 @@
+//! A worker with a queue of its own, and what it does with a notification.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use prometheus::Registry;
+use roomkeeper_crds::{
+    BookingRecord, CalendarSubscription,
+    booking_record::BookingState,
+    calendar_subscription::{DeliveryState, LifecycleEvent},
+};
+use roomkeeper_graph::{
+    EventId, EventType, Purpose,
+    audit::{AuditEntry, AuditError, MemoryAudit},
+};
+use roomkeeper_service::health::Health;
+use roomkeeper_webhook_server::{
+    queue::{
+        Backoff, Item, LifecycleEvents, LifecycleItem, Queue as _,
+        embedded::{EmbeddedQueue, Options},
+    },
+    worker::{
+        LivePermissions, Permissions, Reader, Subscriptions, Waits, Worker, WorkerMetrics, WorkerParts,
+    },
+};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    calendar::{Calendar, Reads, event},
+    cluster::until,
+    world::{EVENT, TENANT, USER, World},
+};
+
+pub struct Running {
+    pub queue: Arc<EmbeddedQueue>,
+    pub audit: Arc<MemoryAudit>,
+    registry: Registry,
+    _folder: TempDir,
+    _stop: DropGuard,
+    _worker: JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn start(world: &World, reader: Arc<dyn Reader>) -> Self {
+        let permissions = LivePermissions::new(world.cluster.webhook.clone());
+        Self::with(world, reader, Arc::new(permissions)).await
+    }
+
+    pub async fn with(world: &World, reader: Arc<dyn Reader>, permissions: Arc<dyn Permissions>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            Options { debounce: Duration::ZERO, max_debounce: Duration::ZERO, ..Options::default() };
+        let queue = Arc::new(EmbeddedQueue::open(folder.path(), &options).unwrap());
+        let stop = CancellationToken::new();
+        let subscriptions = Subscriptions::new();
+        let health = Health::new();
+        tokio::spawn(subscriptions.clone().watch(
+            world.cluster.webhook.clone(),
+            Vec::new(),
+            health.gate("kube"),
+            stop.clone(),
+        ));
+        until("the index of CalendarSubscriptions", async || health.report().is_empty().then_some(())).await;
+        let registry = Registry::new();
+        let audit = Arc::new(MemoryAudit::new());
+        let fast = Backoff { base: Duration::from_millis(10), cap: Duration::from_millis(50) };
+        let worker = Worker::new(WorkerParts {
+            queue: Arc::clone(&queue) as Arc<_>,
+            client: world.cluster.webhook.clone(),
+            subscriptions,
+            permissions,
+            reader,
+            audit: Arc::clone(&audit) as Arc<_>,
+            metrics: WorkerMetrics::new(&registry).unwrap(),
+            workers: 4,
+            waits: Waits { failed: fast, short: fast },
+        });
+        let worker = tokio::spawn(worker.run(stop.clone()));
+        Self { queue, audit, registry, _folder: folder, _stop: stop.drop_guard(), _worker: worker }
+    }
+
+    pub async fn notify(&self, item: Item) {
+        self.queue.append(vec![item]).await.unwrap();
+    }
+
+    /// Waits until every item is settled.
+    pub async fn idle(&self) {
+        until("the queue to be empty", async || (self.queue.stats().depth == 0).then_some(())).await;
+    }
+
+    pub async fn work(&self, item: Item) {
+        self.notify(item).await;
+        self.idle().await;
+    }
+
+    fn counter(&self, metric: &str, label: &str) -> u64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == metric).unwrap();
+        let of_label = |metric: &&prometheus::proto::Metric| metric.get_label()[0].value() == label;
+        let value = family.get_metric().iter().find(of_label).unwrap().get_counter().get_value();
+        format!("{value}").parse().unwrap()
+    }
+
+    pub fn done(&self, outcome: &str) -> u64 {
+        self.counter("roomkeeper_worker_items_total", outcome)
+    }
+
+    pub fn again(&self, why: &str) -> u64 {
+        self.counter("roomkeeper_worker_retries_total", why)
+    }
+
+    fn notifications(&self) -> Vec<(String, Option<String>)> {
+        let entry = |entry| match entry {
+            AuditEntry::Notification { event_id, i_cal_u_id, .. } => {
+                Some((event_id.as_str().to_owned(), i_cal_u_id))
+            }
+            _ => None,
+        };
+        self.audit.entries().into_iter().filter_map(entry).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_booked_event_becomes_a_record_with_exactly_its_fields() {
+    let world = World::new("booked").await;
+    let calendar = Arc::new(Calendar::default());
+    let event = event(1);
+    calendar.put(event.clone());
+    let reads = Reads::of(&calendar);
+    let worker = Running::start(&world, Arc::clone(&reads) as _).await;
+    worker.work(world.item()).await;
+
+    let record = world.record().await.unwrap();
+    let time = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let property =
+        format!("String {{00020329-0000-0000-C000-000000000046}} Name cecp-{}", super::world::MANIFEST);
+    assert_eq!(
+        serde_json::to_value(&record.spec).unwrap(),
+        json!({
+            "eventId": EVENT, "iCalUId": "040000008200E0", "changeKey": "version-1",
+            "dateTimeFrom": time(event.start), "dateTimeTo": time(event.end),
+            "lastModifiedDateTime": time(event.head.last_modified),
+            "organizer": "user1@contoso.example", "sensitivity": "normal", "subject": "Version 1",
+            "singleValueExtendedProperties": {"resources": [{
+                "resourceId": "room-101", "propertyId": property, "manifestId": super::world::MANIFEST,
+            }]},
+            "state": "Booked", "subscriptionRef": {"name": "user1"},
+        })
+    );
+    assert_eq!(record.metadata.labels.unwrap()["roomkeeper.dev/scope"], "contoso");
+    assert_eq!(record.metadata.owner_references, None);
+    assert_eq!(reads.log(), [Purpose::EventMinimalRead, Purpose::EventFullRead]);
+    assert_eq!(worker.notifications(), [(EVENT.to_owned(), Some("040000008200E0".to_owned()))]);
+
+    worker.work(world.item()).await;
+    assert_eq!((worker.done("created"), worker.done("unchanged")), (1, 1));
+    assert_eq!(world.record().await.unwrap().metadata.generation, Some(1), "a repeat writes nothing");
+}
+
+#[tokio::test]
+async fn an_unbooked_event_is_entered_in_the_audit_and_nothing_further_is_read() {
+    let world = World::new("unbooked").await;
+    let calendar = Arc::new(Calendar::default());
+    let mut unbooked = event(1);
+    unbooked.head.add_in_value = None;
+    calendar.put(unbooked);
+    let reads = Reads::of(&calendar);
+    let worker = Running::start(&world, Arc::clone(&reads) as _).await;
+    worker.work(world.item()).await;
+    assert_eq!(reads.log(), [Purpose::EventMinimalRead]);
+    assert_eq!(worker.notifications(), [(EVENT.to_owned(), Some("040000008200E0".to_owned()))]);
+    assert!(world.all_records().await.is_empty());
+}
+
+#[tokio::test]
+async fn taking_the_space_away_or_cancelling_cancels_the_record() {
+    for change in ["property", "empty", "cancelled"] {
+        let world = World::new("cancel").await;
+        let calendar = Arc::new(Calendar::default());
+        calendar.put(event(1));
+        let reads = Reads::of(&calendar);
+        let worker = Running::start(&world, Arc::clone(&reads) as _).await;
+        worker.work(world.item()).await;
+        let mut changed = event(2);
+        match change {
+            "property" => changed.head.add_in_value = None,
+            "empty" => changed.head.add_in_value = Some(r#"{"version":1,"resources":[]}"#.to_owned()),
+            _ => changed.head.is_cancelled = true,
+        }
+        calendar.put(changed);
+        worker.work(world.item()).await;
+        let record = world.record().await.unwrap();
+        assert_eq!(record.spec.state, BookingState::Cancelled, "{change}");
+        assert_eq!(record.spec.change_key, "version-1", "nothing further was read: {change}");
+        assert_eq!(reads.full_reads(), 1, "{change}");
+        worker.work(world.item()).await;
+        assert_eq!(world.record().await.unwrap().metadata.generation, Some(2), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_found_is_looked_for_again_before_it_counts_as_gone() {
+    let world = World::new("missing").await;
+    let calendar = Arc::new(Calendar::default());
+    calendar.put(event(1));
+    let reads = Reads::of(&calendar);
+    let worker = Running::start(&world, Arc::clone(&reads) as _).await;
+    worker.work(world.item()).await;
+    calendar.remove(EVENT);
+    worker.work(world.item()).await;
+    assert_eq!(worker.again("missing"), 2);
+    assert_eq!(reads.log().len(), 2 + 3);
+    assert_eq!(world.record().await.unwrap().spec.state, BookingState::Cancelled);
+    assert_eq!(
+        worker.notifications(),
+        [(EVENT.to_owned(), Some("040000008200E0".to_owned())), (EVENT.to_owned(), None)]
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_graph_said_was_deleted_is_gone_at_once() {
+    let world = World::new("deleted").await;
+    let calendar = Arc::new(Calendar::default());
+    calendar.put(event(1));
+    let worker = Running::start(&world, Reads::of(&calendar)).await;
+    worker.work(world.item()).await;
+    calendar.remove(EVENT);
+    worker.work(world.deleted_item()).await;
+    assert_eq!(worker.again("missing"), 0);
+    assert_eq!(world.record().await.unwrap().spec.state, BookingState::Cancelled);
+}
+
+#[tokio::test]
+async fn a_malformed_property_leaves_the_record_as_it_is() {
+    let world = World::new("malformed").await;
+    let calendar = Arc::new(Calendar::default());
+    calendar.put(event(1));
+    let worker = Running::start(&world, Reads::of(&calendar)).await;
+    worker.work(world.item()).await;
+    let mut malformed = event(2);
+    malformed.head.add_in_value = Some(r#"{"version":2}"#.to_owned());
+    calendar.put(malformed);
+    worker.work(world.item()).await;
+    assert_eq!(worker.done("malformed"), 1);
+    let record = world.record().await.unwrap();
+    assert_eq!((record.spec.state, record.metadata.generation), (BookingState::Booked, Some(1)));
+}
+
+#[tokio::test]
+async fn what_has_ended_is_not_recorded() {
+    let world = World::new("ended").await;
+    let calendar = Arc::new(Calendar::default());
+    let mut past = event(1);
+    (past.start, past.end) =
+        (past.start - jiff::Span::new().hours(48), past.end - jiff::Span::new().hours(48));
+    calendar.put(past);
+    let worker = Running::start(&world, Reads::of(&calendar)).await;
+    worker.work(world.item()).await;
+    assert_eq!(worker.done("ended"), 1);
+    assert!(world.all_records().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_occurrence_is_recorded_under_its_series() {
+    let world = World::new("series").await;
+    let calendar = Arc::new(Calendar::default());
+    let mut occurrence = event(1);
+    occurrence.head.event_type = EventType::Occurrence;
+    occurrence.series_master_id = Some("AAMkAD_master=".to_owned());
+    calendar.put(occurrence);
+    let mut master = event(7);
+    master.head.id = EventId::parse("AAMkAD_master=").unwrap();
+    master.head.event_type = EventType::SeriesMaster;
+    master.recurrence = Some(json!({
+        "pattern": {"type": "weekly", "interval": 1, "month": 0, "dayOfMonth": 0, "daysOfWeek": ["monday"],
+                    "firstDayOfWeek": "sunday", "index": "first"},
+        "range": {"type": "noEnd", "startDate": "2026-11-23", "endDate": "0001-01-01",
+                  "recurrenceTimeZone": "UTC", "numberOfOccurrences": 0},
+    }));
+    calendar.put(master);
+    let worker = Running::start(&world, Reads::of(&calendar)).await;
+    worker.work(world.item()).await;
+    let records = world.all_records().await;
+    assert_eq!(records.len(), 1);
+    assert_eq!(
+        records[0].metadata.name.as_deref(),
+        Some(roomkeeper_crds::name::booking_record(TENANT, USER, "AAMkAD_master=").as_str())
+    );
+    assert_eq!(records[0].spec.event_id, "AAMkAD_master=");
+    assert_eq!(records[0].spec.recurrence_pattern.as_ref().unwrap().pattern.type_, "weekly");
+}
+
+#[tokio::test]
+async fn without_an_audit_nothing_is_concluded() {
+    let world = World::new("audit").await;
+    let calendar = Arc::new(Calendar::default());
+    calendar.put(event(1));
+    let reads = Reads::of(&calendar);
+    let worker = Running::start(&world, Arc::clone(&reads) as _).await;
+    worker.audit.refuse(Some(AuditError::Closed));
+    worker.notify(world.item()).await;
+    until("a retry", async || (worker.again("audit_unavailable") > 0).then_some(())).await;
+    assert_eq!(reads.full_reads(), 0);
+    assert!(world.all_records().await.is_empty());
+    worker.audit.refuse(None);
+    worker.idle().await;
+    assert!(world.record().await.is_some(), "the notification was not lost");
+}
+
+/// The worker's client may do what it does, and no more.
+#[tokio::test]
+async fn the_worker_may_not_delete_records_nor_touch_consents() {
+    let world = World::new("rights").await;
+    let refused = |error: kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
+    let client: Client = world.cluster.webhook.clone();
+    let records: Api<BookingRecord> = Api::namespaced(client.clone(), &world.namespace);
+    assert!(refused(records.delete("any", &DeleteParams::default()).await.unwrap_err()));
+    let subscriptions: Api<CalendarSubscription> = Api::namespaced(client.clone(), &world.namespace);
+    let suspend = Patch::Merge(json!({"spec": {"suspend": true}}));
+    assert!(refused(subscriptions.patch("user1", &PatchParams::default(), &suspend).await.unwrap_err()));
+    let mut other = world.subscription.clone();
+    other.metadata = kube::core::ObjectMeta { name: Some("other".to_owned()), ..Default::default() };
+    assert!(refused(subscriptions.create(&PostParams::default(), &other).await.unwrap_err()));
+    let consents: Api<roomkeeper_crds::ConsentRecord> = Api::namespaced(client, &world.namespace);
+    let withdraw = Patch::Merge(json!({"spec": {"withdrawn": null}}));
+    let name = world.consent.metadata.name.as_deref().unwrap();
+    assert!(refused(consents.patch(name, &PatchParams::default(), &withdraw).await.unwrap_err()));
+}
+
+pub fn lifecycle(world: &World, events: LifecycleEvents) -> Item {
+    Item::V1Lifecycle(LifecycleItem {
+        tenant_id: TENANT.to_owned(),
+        subscription_uid: world.subscription.metadata.uid.clone().unwrap(),
+        subscription_id: "f37536ac-b308-4bc7-b239-b2b51cd2ff24".to_owned(),
+        events,
+        received_at: Timestamp::now(),
+    })
+}
+
+pub fn said(subscription: &CalendarSubscription) -> (Option<DeliveryState>, Option<LifecycleEvent>) {
+    let delivery = subscription.status.as_ref().and_then(|status| status.delivery.as_ref());
+    (delivery.and_then(|d| d.state), delivery.and_then(|d| d.lifecycle.as_ref()).map(|l| l.event))
+}

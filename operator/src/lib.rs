@@ -1,1 +1,27 @@
 //! Reconciles Roomkeeper's custom resources into Graph subscriptions and bookings.
+//!
+//! One folder per kind, and in it one file per step of a reconciliation: `dereference` fetches, `validate` and `plan` are
+//! pure, `apply` acts, `status` says what came of it. What a replica does, it does only while it holds the lease ([`lease`]).
+
+pub mod access_scope;
+pub mod api;
+pub mod args;
+pub mod backoff;
+pub mod booking_record;
+pub mod calendar_subscription;
+pub mod consent_record;
+pub mod context;
+pub mod controller;
+pub mod events;
+pub mod graph_trouble;
+pub mod holds;
+pub mod index;
+pub mod key;
+pub mod keys;
+pub mod lead;
+pub mod lease;
+pub mod metrics;
+pub mod run;
+pub mod served;
+pub mod summary;
+pub mod watch;

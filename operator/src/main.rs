@@ -1,3 +1,13 @@
-//! Reconciles Roomkeeper's custom resources into Graph subscriptions and bookings.
+//! The operator's program.
 
-fn main() {}
+use clap::Parser as _;
+use roomkeeper_operator::{args::Args, run};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    roomkeeper_service::tls::install_provider();
+    let settings = Args::parse().settings()?;
+    roomkeeper_service::telemetry::init();
+    run::run(settings).await?;
+    Ok(())
+}

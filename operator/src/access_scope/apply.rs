@@ -1,0 +1,122 @@
+//! Does what the plan says about a scope's finalizer, and ends what is left at Graph when a scope goes.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use roomkeeper_crds::{
+    AccessScope, annotation,
+    condition::{self, Type},
+};
+use roomkeeper_graph::{
+    Cause, GraphError,
+    audit::{AuditEntry, AuditError},
+};
+
+use super::{
+    plan::{Farewell, Finalizer},
+    validate::Validated,
+};
+use crate::{
+    api::{self, ApiError},
+    calendar_subscription::sweep,
+    context::Context,
+};
+
+/// Why the plan could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// At the API server.
+    #[error("{0}")]
+    Api(#[from] ApiError),
+    /// The audit cannot be written, so that nothing may be done.
+    #[error("{0}")]
+    Audit(#[from] AuditError),
+    /// What is left at Graph could not be ended.
+    #[error("the last Graph subscriptions of the scope could not be ended: {0}")]
+    Graph(#[from] GraphError),
+}
+
+/// Carries out what is planned about the finalizer. Returns whether the object was let go.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub async fn apply(
+    context: &Context,
+    object: &AccessScope,
+    scope: &Validated,
+    finalizer: Finalizer,
+) -> Result<bool, ApplyError> {
+    let kube = &context.process.kube;
+    let farewell = match finalizer {
+        Finalizer::Keep => return Ok(false),
+        Finalizer::Add => {
+            api::add_finalizer(kube, object, annotation::FINALIZER_END_SUBSCRIPTIONS).await?;
+            return Ok(false);
+        }
+        Finalizer::Remove(farewell) => farewell,
+    };
+    match farewell {
+        Farewell::Ended => end_leftovers(context, object, scope).await?,
+        Farewell::Forced => {
+            loud(
+                context,
+                object,
+                scope,
+                "ForceDeleted",
+                "deleted by force: Graph subscriptions that are left end by themselves within 7 days",
+            )
+            .await?;
+        }
+        Farewell::GaveUp => {
+            loud(
+                context,
+                object,
+                scope,
+                "DeletionGaveUp",
+                "the Graph subscriptions could not be ended in time: they end by themselves within 7 days",
+            )
+            .await?;
+        }
+    }
+    api::remove_finalizer(kube, object, annotation::FINALIZER_END_SUBSCRIPTIONS).await?;
+    context.directory.remove(&scope.uid);
+    context.memory.forget(&scope.uid);
+    context.process.clients.forget(&scope.uid);
+    Ok(true)
+}
+
+/// A subscription that a crash left behind has no CalendarSubscription that knows of it; with the scope goes the last
+/// credential that could end it.
+async fn end_leftovers(context: &Context, object: &AccessScope, scope: &Validated) -> Result<(), ApplyError> {
+    if !condition::is_true(&scope.status.conditions, Type::CredentialsValid) {
+        return Ok(());
+    }
+    let client = match context.process.clients.client_for(object).await {
+        Ok(client) => Some(client),
+        Err(_gone) => context.memory.last_client(&scope.uid),
+    };
+    let Some(client) = client else { return Ok(()) };
+    let cause = Cause::new(format!("AccessScope/{}", scope.key));
+    for id in sweep::leftovers(context, &client, &cause, &scope.key).await? {
+        client.delete_subscription(&cause, &id).await?;
+    }
+    Ok(())
+}
+
+async fn loud(
+    context: &Context,
+    object: &AccessScope,
+    scope: &Validated,
+    reason: &str,
+    text: &str,
+) -> Result<(), ApplyError> {
+    tracing::warn!(scope = %scope.key, reason, "{text}");
+    let note = AuditEntry::Note {
+        time: Timestamp::now(),
+        scope: scope.key.to_string(),
+        caused_by: Cause::new(format!("AccessScope/{}/{}", scope.key.namespace, object.name_any())),
+        text: text.to_owned(),
+    };
+    context.process.audit.record(note).await?;
+    context.process.events.warn(object, reason, text.to_owned()).await;
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Fetches what the decision about a scope needs: a token, the groups and their members.
+
+use std::{hash::Hash as _, sync::Arc};
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use roomkeeper_crds::{
+    AccessScope, AccessScopeSpec,
+    condition::{CredentialsValid, MembersResolved},
+};
+use roomkeeper_graph::{Cause, Decision, GoneReason, GraphClient, GraphError, Group, Reason};
+
+use super::{
+    directory::Members,
+    plan::{Answers, Trouble, World},
+    validate::Validated,
+};
+use crate::{context::Context, graph_trouble, key::Key};
+
+/// Fetches. What goes wrong at Graph is part of the result.
+pub async fn dereference(
+    context: &Context,
+    object: &AccessScope,
+    scope: &Validated,
+    now: Timestamp,
+) -> World {
+    let elder = elder(context, object);
+    let (counts, remote) = context.watched.of_scope(&scope.key);
+    let (mut answers, due) =
+        context.memory.answers(&scope.uid, scope.generation, scope.requested.as_deref(), now);
+    let serves = elder.is_none() && scope.deleted_at.is_none() && !scope.suspend;
+    let mut failures = 0;
+    if due && serves {
+        let fresh = ask(context, object, scope, now).await;
+        failures = context.memory.answered(&scope.uid, fresh.clone());
+        answers = Some(fresh);
+    }
+    World { elder, answers, failures, members: context.directory.get(&scope.uid), counts, remote }
+}
+
+/// The oldest other scope for the same cloud, tenant and application, if it is older than this one.
+pub fn elder(context: &Context, scope: &AccessScope) -> Option<Key> {
+    let age = |scope: &AccessScope| (scope.creation_timestamp().map(|time| time.0), scope.uid());
+    let (own, own_age) = (application(&scope.spec), age(scope));
+    context
+        .scopes
+        .store()
+        .state()
+        .iter()
+        .filter_map(|guarded| guarded.0.as_ref().ok())
+        .filter(|other| application(&other.spec) == own && age(other) < own_age)
+        .min_by_key(|other| age(other))
+        .map(Key::of)
+}
+
+/// What two scopes must not have in common.
+fn application(spec: &AccessScopeSpec) -> (String, &str, &str) {
+    let place = match (&spec.endpoints, spec.cloud) {
+        (Some(endpoints), _) => endpoints.graph.trim_end_matches('/').to_ascii_lowercase(),
+        (None, Some(cloud)) => format!("{cloud:?}"),
+        (None, None) => "Global".to_owned(),
+    };
+    (place, &spec.tenant_id, &spec.client_id)
+}
+
+async fn ask(context: &Context, object: &AccessScope, scope: &Validated, now: Timestamp) -> Answers {
+    let answers = |credential, members| Answers {
+        generation: scope.generation,
+        requested: scope.requested.clone(),
+        credential,
+        members,
+    };
+    let cause = Cause::new(format!("AccessScope/{}", scope.key));
+    let client = match context.process.clients.refreshed_client_for(object).await {
+        Ok(client) => client,
+        Err(error) => {
+            let trouble = Trouble {
+                reason: error.reason(),
+                message: error.to_string(),
+                stalled: !error.is_transient(),
+                wait: None,
+            };
+            return answers(Err(trouble), None);
+        }
+    };
+    if let Err(error) = client.acquire_token(&cause).await {
+        return answers(Err(credential_trouble(&error)), None);
+    }
+    context.memory.keep_client(&scope.uid, &client);
+    match members(&client, &cause, scope, now).await {
+        Ok(members) => {
+            install(context, scope, Arc::new(members));
+            answers(Ok(()), Some(Ok(())))
+        }
+        Err(trouble) => answers(Ok(()), Some(Err(trouble))),
+    }
+}
+
+fn credential_trouble(error: &GraphError) -> Trouble<CredentialsValid> {
+    let (reason, stalled, wait) = match error.decision() {
+        Decision::UserMustAct(Reason::TenantUnknown) => (CredentialsValid::TenantUnknown, true, None),
+        Decision::UserMustAct(Reason::PermissionMissing) => (CredentialsValid::PermissionMissing, true, None),
+        Decision::UserMustAct(_) | Decision::TokenRejected => (CredentialsValid::AuthFailed, true, None),
+        Decision::Wait(wait) => (CredentialsValid::Unreachable, false, Some(wait)),
+        Decision::Retry | Decision::Gone(_) | Decision::Conflict { .. } => {
+            (CredentialsValid::Unreachable, false, None)
+        }
+    };
+    Trouble { reason, message: graph_trouble::text(error), stalled, wait }
+}
+
+async fn members(
+    client: &GraphClient,
+    cause: &Cause,
+    scope: &Validated,
+    now: Timestamp,
+) -> Result<Members, Trouble<MembersResolved>> {
+    let mut groups = Vec::new();
+    for policy in &scope.policies {
+        let failed = |error: GraphError| directory_trouble(&error, policy.group.as_str());
+        let group = client.group(cause, &policy.group).await.map_err(failed)?;
+        eligible(&group)?;
+        let members = client.transitive_members(cause, &policy.group).await.map_err(failed)?;
+        groups.push((*policy, members));
+    }
+    Ok(Members::new(groups, now))
+}
+
+/// Exchange takes mail-enabled security groups only for application access policies.
+fn eligible(group: &Group) -> Result<(), Trouble<MembersResolved>> {
+    if group.mail_enabled && group.security_enabled {
+        return Ok(());
+    }
+    let unified = group.group_types.iter().any(|type_| type_ == "Unified");
+    let is = match (group.mail_enabled, group.security_enabled) {
+        _ if unified => "a Microsoft 365 group",
+        (true, false) => "a distribution list",
+        (false, true) => "a security group without mail",
+        _ => "neither mail-enabled nor a security group",
+    };
+    Err(Trouble {
+        reason: MembersResolved::GroupNotEligible,
+        message: format!("group {} is {is}: name a mail-enabled security group", group.id),
+        stalled: true,
+        wait: None,
+    })
+}
+
+fn directory_trouble(error: &GraphError, group: &str) -> Trouble<MembersResolved> {
+    let (reason, stalled, wait) = match error.decision() {
+        Decision::Gone(GoneReason::GroupNotFound) => (MembersResolved::GroupNotFound, true, None),
+        Decision::UserMustAct(_) => (MembersResolved::PermissionMissing, true, None),
+        Decision::Wait(wait) => (MembersResolved::DirectoryThrottled, false, Some(wait)),
+        Decision::Retry | Decision::Gone(_) | Decision::Conflict { .. } | Decision::TokenRejected => {
+            (MembersResolved::RefreshFailed, false, None)
+        }
+    };
+    Trouble { reason, message: format!("group {group}: {}", graph_trouble::text(error)), stalled, wait }
+}
+
+/// Puts new members into the directory and has the controller look at those whom the change concerns.
+fn install(context: &Context, scope: &Validated, members: Arc<Members>) {
+    let before = context.directory.put(&scope.uid, Arc::clone(&members));
+    let before = before.filter(|before| before.answer(&scope.policies));
+    for key in context.subscriptions.under(&super::term(&scope.key)) {
+        let concerned = match (&before, context.subscriptions.get(&key)) {
+            (Some(before), Some(subscription)) => subscription
+                .status
+                .and_then(|status| status.user_id)
+                .and_then(|id| id.parse().ok())
+                .is_none_or(|user| before.contains(&user) != members.contains(&user)),
+            _ => true,
+        };
+        if concerned {
+            context.subscriptions.trigger(&key);
+        }
+    }
+}
+
+/// What of a scope others depend on.
+pub fn fingerprint(scope: &AccessScope) -> u64 {
+    use std::hash::{DefaultHasher, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    scope.metadata.generation.hash(&mut hasher);
+    scope.metadata.deletion_timestamp.is_some().hash(&mut hasher);
+    for condition in scope.status.iter().flat_map(|status| &status.conditions) {
+        (&condition.type_, &condition.status, &condition.reason).hash(&mut hasher);
+    }
+    hasher.finish()
+}

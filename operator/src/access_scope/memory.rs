@@ -1,0 +1,152 @@
+//! What this leadership asked of Graph for each scope, what came back, and when to ask again.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use roomkeeper_graph::GraphClient;
+
+use super::plan::Answers;
+
+/// By the scope's uid.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<String, Scope>>);
+
+#[derive(Debug, Default)]
+struct Scope {
+    answers: Option<Answers>,
+    ask_at: Option<Timestamp>,
+    failures: u32,
+    sweep_at: Option<Timestamp>,
+    sweeps: u32,
+    client: Option<GraphClient>,
+    max_minutes: Option<u32>,
+    seen: Option<u64>,
+}
+
+impl Memory {
+    /// What came back last, and whether it is time to ask again: for another generation or request it always is.
+    pub fn answers(
+        &self,
+        uid: &str,
+        generation: i64,
+        requested: Option<&str>,
+        now: Timestamp,
+    ) -> (Option<Answers>, bool) {
+        let mut all = self.all();
+        let scope = all.entry(uid.to_owned()).or_default();
+        let due = match &scope.answers {
+            None => true,
+            Some(answers) => {
+                answers.generation != generation
+                    || answers.requested.as_deref() != requested
+                    || scope.ask_at.is_none_or(|at| at <= now)
+            }
+        };
+        (scope.answers.clone(), due)
+    }
+
+    /// Keeps an answer, and counts failures in a row, which are returned.
+    pub fn answered(&self, uid: &str, answers: Answers) -> u32 {
+        let mut all = self.all();
+        let scope = all.entry(uid.to_owned()).or_default();
+        scope.failures = if answers.is_good() { 0 } else { scope.failures.saturating_add(1) };
+        scope.answers = Some(answers);
+        scope.failures
+    }
+
+    /// When to ask again.
+    pub fn ask_at(&self, uid: &str, at: Timestamp) {
+        self.all().entry(uid.to_owned()).or_default().ask_at = Some(at);
+    }
+
+    /// Time until Graph is asked again, if that is set.
+    pub fn until_ask(&self, uid: &str, now: Timestamp) -> Option<std::time::Duration> {
+        let at = self.all().get(uid).and_then(|scope| scope.ask_at)?;
+        Some(std::time::Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    }
+
+    /// Asks again at the next opportunity: a call was refused for a reason that concerns the whole scope.
+    pub fn doubt(&self, uid: &str) {
+        if let Some(scope) = self.all().get_mut(uid) {
+            scope.ask_at = None;
+        }
+    }
+
+    /// Whether an answer for this generation has come in, good or bad.
+    pub fn was_asked(&self, uid: &str, generation: i64) -> bool {
+        self.all()
+            .get(uid)
+            .and_then(|scope| scope.answers.as_ref())
+            .is_some_and(|answers| answers.generation == generation)
+    }
+
+    /// Whether a sweep is due.
+    pub fn sweep_due(&self, uid: &str, now: Timestamp) -> bool {
+        self.all().get(uid).is_none_or(|scope| scope.sweep_at.is_none_or(|at| at <= now))
+    }
+
+    /// When a sweep is due next.
+    pub fn sweep_at(&self, uid: &str) -> Option<Timestamp> {
+        self.all().get(uid).and_then(|scope| scope.sweep_at)
+    }
+
+    /// A sweep ended; returns how many ended well before it.
+    pub fn swept(&self, uid: &str) -> u32 {
+        let mut all = self.all();
+        let scope = all.entry(uid.to_owned()).or_default();
+        let before = scope.sweeps;
+        scope.sweeps = scope.sweeps.saturating_add(1);
+        before
+    }
+
+    /// When to sweep next.
+    pub fn set_sweep_at(&self, uid: &str, at: Timestamp) {
+        self.all().entry(uid.to_owned()).or_default().sweep_at = Some(at);
+    }
+
+    /// Every scope is swept at the next opportunity.
+    pub fn sweep_all(&self) {
+        for scope in self.all().values_mut() {
+            scope.sweep_at = None;
+        }
+    }
+
+    /// A client that works.
+    pub fn keep_client(&self, uid: &str, client: &GraphClient) {
+        self.all().entry(uid.to_owned()).or_default().client = Some(client.clone());
+    }
+
+    /// The last client that could be made. It may hold a token still good when the Secret went before the objects that
+    /// need it, as in a namespace under deletion.
+    pub fn last_client(&self, uid: &str) -> Option<GraphClient> {
+        self.all().get(uid).and_then(|scope| scope.client.clone())
+    }
+
+    /// Longest life that Graph was found to take, in minutes.
+    pub fn max_minutes(&self, uid: &str) -> Option<u32> {
+        self.all().get(uid).and_then(|scope| scope.max_minutes)
+    }
+
+    /// Graph told its longest life.
+    pub fn learn_max_minutes(&self, uid: &str, minutes: u32) {
+        self.all().entry(uid.to_owned()).or_default().max_minutes = Some(minutes);
+    }
+
+    /// Whether the part of the scope that others depend on changed since the last call.
+    pub fn is_news(&self, uid: &str, fingerprint: u64) -> bool {
+        let mut all = self.all();
+        all.entry(uid.to_owned()).or_default().seen.replace(fingerprint) != Some(fingerprint)
+    }
+
+    /// The scope is gone.
+    pub fn forget(&self, uid: &str) {
+        self.all().remove(uid);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Scope>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,141 @@
+//! What to do about a scope, and the status that follows. Pure.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use roomkeeper_crds::{
+    AccessScopeStatus,
+    access_scope::SubscriptionCounts,
+    condition::{CredentialsValid, MembersResolved},
+};
+
+use super::{directory::Members, status, validate::Validated};
+use crate::{backoff, key::Key};
+
+/// How long a deletion waits for the subscriptions of the scope before it goes without.
+pub const DELETION_DEADLINE: Duration = Duration::from_mins(10);
+
+/// When to look again at what a person must mend: Secrets are not watched.
+const RECHECK: Duration = Duration::from_secs(30);
+
+/// When to look again while a deletion waits.
+const DELETION_LOOK: Duration = Duration::from_secs(2);
+
+/// What Graph and the token endpoint said, for which generation and request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// Generation that was asked about.
+    pub generation: i64,
+    /// Request that was answered by it.
+    pub requested: Option<String>,
+    /// Whether a token was obtained.
+    pub credential: Result<(), Trouble<CredentialsValid>>,
+    /// Whether the groups were read; `None` without a token.
+    pub members: Option<Result<(), Trouble<MembersResolved>>>,
+}
+
+impl Answers {
+    /// Whether everything that was asked for came.
+    pub fn is_good(&self) -> bool {
+        self.credential.is_ok() && matches!(self.members, Some(Ok(())))
+    }
+}
+
+/// Why something did not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble<R> {
+    /// Reason of the condition.
+    pub reason: R,
+    /// Cause, object and fix.
+    pub message: String,
+    /// Whether a person must act.
+    pub stalled: bool,
+    /// Time that the remote side asked to wait.
+    pub wait: Option<Duration>,
+}
+
+/// What the decision needs besides the scope.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The older scope that serves the same application.
+    pub elder: Option<Key>,
+    /// What was said last.
+    pub answers: Option<Answers>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last good members.
+    pub members: Option<Arc<Members>>,
+    /// CalendarSubscriptions by state.
+    pub counts: SubscriptionCounts,
+    /// CalendarSubscriptions that have a Graph subscription.
+    pub remote: usize,
+}
+
+/// What to do about the finalizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finalizer {
+    /// Nothing.
+    Keep,
+    /// It is missing.
+    Add,
+    /// Let the object go.
+    Remove(Farewell),
+}
+
+/// Why a scope may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// No CalendarSubscription of it has a Graph subscription any more.
+    Ended,
+    /// A person asked not to wait.
+    Forced,
+    /// The deadline has passed.
+    GaveUp,
+}
+
+/// The plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// About the finalizer.
+    pub finalizer: Finalizer,
+    /// About the status.
+    pub status: AccessScopeStatus,
+    /// When to look again.
+    pub next: Duration,
+    /// When to ask Graph again, from now.
+    pub ask_in: Duration,
+}
+
+/// Plans.
+pub fn plan(scope: &Validated, world: &World, now: Timestamp) -> Plan {
+    let finalizer = finalizer(scope, world, now);
+    let ask_in = ask_in(scope, world);
+    let next = if scope.deleted_at.is_some() { DELETION_LOOK } else { ask_in };
+    Plan { finalizer, status: status::report(scope, world, now), next, ask_in }
+}
+
+fn finalizer(scope: &Validated, world: &World, now: Timestamp) -> Finalizer {
+    match (scope.deleted_at, scope.has_finalizer) {
+        (None, false) => Finalizer::Add,
+        (None, true) | (Some(_), false) => Finalizer::Keep,
+        (Some(_), true) if scope.forced => Finalizer::Remove(Farewell::Forced),
+        (Some(_), true) if world.remote == 0 => Finalizer::Remove(Farewell::Ended),
+        (Some(at), true) if now.duration_since(at).unsigned_abs() >= DELETION_DEADLINE => {
+            Finalizer::Remove(Farewell::GaveUp)
+        }
+        (Some(_), true) => Finalizer::Keep,
+    }
+}
+
+fn ask_in(scope: &Validated, world: &World) -> Duration {
+    // Spread by uid, so that scopes do not read their groups in step.
+    let regular = scope.refresh_interval.mul_f64(0.95 + 0.05 * backoff::jitter_of(&scope.uid));
+    let Some(answers) = &world.answers else { return regular };
+    let (stalled, wait) = match (&answers.credential, &answers.members) {
+        (Err(trouble), _) => (trouble.stalled, trouble.wait),
+        (Ok(()), Some(Err(trouble))) => (trouble.stalled, trouble.wait),
+        (Ok(()), _) => return regular,
+    };
+    let own = if stalled { RECHECK } else { backoff::delay(world.failures, backoff::jitter_of(&scope.uid)) };
+    wait.unwrap_or(own)
+}

@@ -1,0 +1,88 @@
+//! From the object to what the later steps read. Pure; after this step the object's spec is not read again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use roomkeeper_crds::{AccessScope, AccessScopeStatus, annotation};
+use roomkeeper_graph::GroupId;
+
+use super::directory::Policy;
+use crate::key::Key;
+
+/// A scope whose fields hold what they should.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated {
+    /// Namespace and name.
+    pub key: Key,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Since when it is under deletion.
+    pub deleted_at: Option<Timestamp>,
+    /// Whether the deletion is to go without its remote part.
+    pub forced: bool,
+    /// Whether our finalizer is on it.
+    pub has_finalizer: bool,
+    /// Value of the annotation that asks for a run.
+    pub requested: Option<String>,
+    /// Who is in and who is out.
+    pub policies: Vec<Policy>,
+    /// Time between two reads of the groups.
+    pub refresh_interval: Duration,
+    /// Age from which members prove nothing.
+    pub max_staleness: Duration,
+    /// Whether it is suspended.
+    pub suspend: bool,
+    /// The status as last written.
+    pub status: AccessScopeStatus,
+}
+
+/// What the schema should have kept out.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ValidateError {
+    /// Not from an API server.
+    #[error("the object has no metadata.{0}")]
+    Incomplete(&'static str),
+    /// A group id is no GUID.
+    #[error(
+        "spec.policies[{0}].groupId must be a GUID: write the object id of a mail-enabled security group"
+    )]
+    GroupId(usize),
+}
+
+/// Checks a scope.
+///
+/// # Errors
+/// On the first field that holds something else; the message names it.
+pub fn validate(scope: &AccessScope) -> Result<Validated, ValidateError> {
+    let membership = scope.spec.membership.clone().unwrap_or_default();
+    let policies = scope.spec.policies.iter().enumerate().map(|(at, policy)| {
+        let group = GroupId::parse(&policy.group_id).map_err(|_| ValidateError::GroupId(at))?;
+        Ok(Policy { mode: policy.mode, group })
+    });
+    Ok(Validated {
+        key: Key::of(scope),
+        uid: scope.uid().ok_or(ValidateError::Incomplete("uid"))?,
+        generation: scope.metadata.generation.ok_or(ValidateError::Incomplete("generation"))?,
+        deleted_at: scope.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        forced: scope.annotations().get(annotation::FORCE_DELETE).is_some_and(|value| value == "true"),
+        has_finalizer: scope
+            .finalizers()
+            .iter()
+            .any(|present| present == annotation::FINALIZER_END_SUBSCRIPTIONS),
+        requested: requested(scope),
+        policies: policies.collect::<Result<_, _>>()?,
+        refresh_interval: membership.refresh_interval.into(),
+        max_staleness: membership.max_staleness.into(),
+        suspend: scope.spec.suspend,
+        status: scope.status.clone().unwrap_or_default(),
+    })
+}
+
+/// The value that asks for a run, cut to what fits into the status.
+pub fn requested(object: &impl kube::ResourceExt) -> Option<String> {
+    let value = object.annotations().get(annotation::RECONCILE_REQUESTED_AT)?;
+    Some(value.chars().take(128).collect())
+}

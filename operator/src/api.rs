@@ -1,0 +1,175 @@
+//! Calls to the API server, each with a limit in time, and the few writes that the operator makes.
+
+use std::{fmt::Debug, time::Duration};
+
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+    core::{DeserializeGuard, NamespaceResourceScope},
+};
+use roomkeeper_crds::annotation;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::key::Key;
+
+/// Longest wait for one answer, retries of the client included.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What every kind of ours is.
+pub trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// An object that may not fit its type: one that does not fit must not stop a watch.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No answer in time.
+    #[error("the API server did not answer in time")]
+    Timeout,
+    /// An answer that is an error.
+    #[error("{0}")]
+    Kube(#[from] kube::Error),
+    /// The object that was read does not fit its type.
+    #[error("the object does not fit the schema of this version")]
+    Undecodable,
+}
+
+impl ApiError {
+    /// HTTP status of the answer, if there was one.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// Whether the object changed since it was read, so that the next look decides anew.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.code(), Some(404 | 409))
+    }
+}
+
+/// Limits a call in time.
+///
+/// # Errors
+/// The call's own, and [`ApiError::Timeout`].
+pub async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ApiError> {
+    match tokio::time::timeout(TIMEOUT, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => Err(ApiError::Timeout),
+    }
+}
+
+/// The object as it is now, past every cache; `None` when it does not exist.
+///
+/// # Errors
+/// See [`ApiError`].
+pub async fn live<K: Object>(client: &Client, key: &Key) -> Result<Option<K>, ApiError> {
+    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), &key.namespace);
+    match bounded(api.get_opt(&key.name)).await? {
+        None => Ok(None),
+        Some(DeserializeGuard(object)) => object.map(Some).map_err(|_| ApiError::Undecodable),
+    }
+}
+
+/// Makes `status` what this field manager says about the object. Fields of other managers stay.
+///
+/// # Errors
+/// A conflict when the object was deleted, or replaced by another of the same name.
+pub async fn apply_status<K: Object>(
+    client: &Client,
+    object: &K,
+    status: &impl Serialize,
+) -> Result<(), ApiError> {
+    let key = Key::of(object);
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": key.name, "uid": object.uid()},
+        "status": status,
+    });
+    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), &key.namespace);
+    let params = PatchParams::apply(annotation::MANAGER_OPERATOR).force();
+    bounded(api.patch_status(&key.name, &params, &Patch::Apply(&body))).await?;
+    Ok(())
+}
+
+/// Adds a finalizer.
+///
+/// # Errors
+/// A conflict when the object changed since it was read.
+pub async fn add_finalizer<K: Object>(client: &Client, object: &K, finalizer: &str) -> Result<(), ApiError> {
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.push(finalizer.to_owned());
+    set_finalizers(client, object, &finalizers).await
+}
+
+/// Takes a finalizer away; an object that is gone has none.
+///
+/// # Errors
+/// A conflict when the object changed since it was read.
+pub async fn remove_finalizer<K: Object>(
+    client: &Client,
+    object: &K,
+    finalizer: &str,
+) -> Result<(), ApiError> {
+    let finalizers: Vec<String> =
+        object.finalizers().iter().filter(|present| *present != finalizer).cloned().collect();
+    match set_finalizers(client, object, &finalizers).await {
+        Err(error) if error.code() == Some(404) => Ok(()),
+        result => result,
+    }
+}
+
+async fn set_finalizers<K: Object>(
+    client: &Client,
+    object: &K,
+    finalizers: &[String],
+) -> Result<(), ApiError> {
+    let key = Key::of(object);
+    let body = json!({"metadata": {
+        "uid": object.uid(), "resourceVersion": object.resource_version(), "finalizers": finalizers,
+    }});
+    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), &key.namespace);
+    let params = PatchParams {
+        field_manager: Some(annotation::MANAGER_OPERATOR.to_owned()),
+        ..PatchParams::default()
+    };
+    bounded(api.patch(&key.name, &params, &Patch::Merge(&body))).await?;
+    Ok(())
+}
+
+/// Deletes exactly the object that was read.
+///
+/// # Errors
+/// A conflict when it changed since.
+pub async fn delete<K: Object>(client: &Client, object: &K) -> Result<(), ApiError> {
+    let key = Key::of(object);
+    let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
+    let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), &key.namespace);
+    bounded(api.delete(&key.name, &params)).await?;
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Fetches what the decision about a record needs, from memory.
+
+use roomkeeper_crds::AccessScope;
+
+use super::{plan::World, refused_slot, validate::Validated};
+use crate::{context::Context, holds::Attempt, key::Key};
+
+/// Fetches.
+pub fn dereference(context: &Context, record: &Validated) -> World {
+    let scope = scope(context, record);
+    let retry_refused = record.requested_anew()
+        || context.holds.remaining(&refused_slot(&record.uid), Attempt::of(record.generation)).is_none();
+    World {
+        product: scope.as_ref().and_then(|scope| scope.spec.booking.clone()),
+        retention: scope
+            .and_then(|scope| scope.spec.retention)
+            .map(|retention| retention.after_end.into())
+            .unwrap_or_default(),
+        retry_refused,
+    }
+}
+
+/// The scope of the CalendarSubscription, or, when that one is gone, of the record's label.
+fn scope(context: &Context, record: &Validated) -> Option<AccessScope> {
+    let name = context
+        .subscriptions
+        .get(&record.subscription)
+        .map(|subscription| subscription.spec.scope_ref.name)
+        .or_else(|| record.scope_label.clone())?;
+    context.scopes.get(&Key::new(&record.key.namespace, name))
+}
+
+impl Validated {
+    /// Whether a person asks for a run.
+    fn requested_anew(&self) -> bool {
+        self.requested.is_some() && self.requested != self.status.last_handled_reconcile_at
+    }
+}

@@ -1,0 +1,97 @@
+//! What a record's status says. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use roomkeeper_crds::{
+    BookingRecordStatus,
+    booking_record::{Booking, BookingState, ProductState},
+    condition::{self, Delivered, Desired, Status, Summary as Reason, Type},
+};
+
+use super::{
+    apply::Trouble,
+    plan::{World, expires_at},
+    validate::Validated,
+};
+use crate::summary::{self, Summary};
+
+/// The status that follows from what the product has.
+pub fn report(
+    record: &Validated,
+    world: &World,
+    bookings: Vec<Booking>,
+    trouble: Option<&Trouble>,
+    now: Timestamp,
+) -> BookingRecordStatus {
+    let mut status = record.status.clone();
+    let generation = Some(record.generation);
+    status.observed_generation = generation;
+    status.expires_at = expires_at(record, world).map(Time);
+    if record.requested.is_some() {
+        status.last_handled_reconcile_at.clone_from(&record.requested);
+    }
+    let (delivered, reason, message, summary) = delivered(record, world, &bookings, trouble);
+    status.bookings = bookings;
+    let desired = Desired { type_: Type::Delivered, status: delivered, reason: reason.as_str(), message };
+    condition::set(&mut status.conditions, desired, generation, now);
+    summary::put(&mut status.conditions, summary, generation, now);
+    status
+}
+
+fn delivered(
+    record: &Validated,
+    world: &World,
+    bookings: &[Booking],
+    trouble: Option<&Trouble>,
+) -> (Status, Delivered, String, Summary) {
+    let ready = |delivered, message: String| {
+        let summary = Summary::Ready { reason: Reason::Succeeded.as_str(), message: message.clone() };
+        (Status::True, delivered, message, summary)
+    };
+    let stalled = |delivered: Delivered, message: String| {
+        let summary = Summary::Stalled { reason: delivered.as_str(), message: message.clone() };
+        (Status::False, delivered, message, summary)
+    };
+    let working = |status, delivered: Delivered, message: String| {
+        let summary = Summary::Working { reason: delivered.as_str(), message: message.clone() };
+        (status, delivered, message, summary)
+    };
+    if let Some(trouble) = trouble {
+        let reason = Delivered::BackendUnavailable;
+        let message = trouble.message.clone();
+        return if trouble.stalled {
+            stalled(reason, message)
+        } else {
+            working(Status::False, reason, format!("{message}; tried again"))
+        };
+    }
+    if world.product.is_none() {
+        // Nothing is wrong and nothing is left to do: the record is kept, as the scope wants it.
+        let message =
+            "the AccessScope names no booking API; the record is kept and nothing is booked".to_owned();
+        let summary = Summary::Ready { reason: Delivered::Pending.as_str(), message: message.clone() };
+        return (Status::False, Delivered::Pending, message, summary);
+    }
+    if let Some(refused) = bookings.iter().find(|booking| booking.state == ProductState::Rejected) {
+        let reason = refused.reason.as_deref().unwrap_or("no reason given");
+        let message = format!("{}: {reason}; tried again every 5 minutes", refused.resource_id);
+        return stalled(Delivered::Rejected, message);
+    }
+    if record.recurring && record.state == BookingState::Booked {
+        return stalled(Delivered::Rejected, "recurring events are not booked yet".to_owned());
+    }
+    if bookings.iter().any(|booking| booking.state != ProductState::Accepted) {
+        return working(Status::Unknown, Delivered::Pending, "to be sent to the booking product".to_owned());
+    }
+    match record.state {
+        BookingState::Booked => {
+            ready(Delivered::Accepted, format!("the product has {} bookings", bookings.len()))
+        }
+        BookingState::Cancelled if bookings.is_empty() => {
+            ready(Delivered::Cancelled, "the product has no booking of this event any more".to_owned())
+        }
+        BookingState::Cancelled => {
+            working(Status::Unknown, Delivered::Pending, "to be cancelled at the booking product".to_owned())
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Does at Graph what the plan says, and tells what came of it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use roomkeeper_crds::{AccessScope, CalendarSubscription, ConsentRecord, annotation};
+use roomkeeper_graph::{
+    Cause, Decision, GoneReason, GraphClient, GraphError, NewSubscription, Reason, Subscription,
+    SubscriptionId, UserId,
+};
+use roomkeeper_service::client_state::KeyRingError;
+
+use super::{
+    address::{Address, Addresses},
+    dereference::is_about,
+    plan::{Action, Grant},
+    sightings::Sighting,
+    status::{How, Outcome},
+    validate::Validated,
+};
+use crate::{
+    api::{self, ApiError},
+    context::Context,
+    key::Key,
+};
+
+/// Margin below the longest life that Graph takes, for the time that the request is on its way.
+const MARGIN_MINUTES: u32 = 5;
+
+/// Tries of one creation or renewal within a step: a first, one after a conflict was cleared away, one with a learnt life.
+const TRIES: usize = 3;
+
+/// Why the plan could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// At the API server.
+    #[error("{0}")]
+    Api(#[from] ApiError),
+    /// The key that signs is missing from the ring.
+    #[error("{0}")]
+    Keys(#[from] KeyRingError),
+    /// The public URL and the uid make no URL.
+    #[error("no notification URL: {0}")]
+    Url(#[from] url::ParseError),
+}
+
+/// Carries out an action.
+///
+/// # Errors
+/// What goes wrong at the API server; what goes wrong at Graph is an outcome.
+pub async fn apply(
+    context: &Context,
+    raw: &CalendarSubscription,
+    object: &Validated,
+    action: &Action,
+) -> Result<Outcome, ApplyError> {
+    match action {
+        Action::None => return Ok(Outcome::Nothing),
+        Action::AddFinalizer => {
+            let finalizer = annotation::FINALIZER_GRAPH_SUBSCRIPTION;
+            api::add_finalizer(&context.process.kube, raw, finalizer).await?;
+            return Ok(Outcome::FinalizerAdded);
+        }
+        _ => {}
+    }
+    let Some(scope) = context.scopes.get(&object.scope) else { return Ok(Outcome::Changed) };
+    let client = match client(context, &scope).await {
+        Ok(client) => client,
+        Err(message) => return Ok(Outcome::NoAccess(message)),
+    };
+    let step = Step { context, raw, object, scope: &scope, client, cause: cause(object) };
+    let result = match action {
+        Action::None | Action::AddFinalizer => Ok(Outcome::Nothing),
+        Action::ResolveUser => {
+            let user = step.client.user(&step.cause, &object.user).await;
+            user.map(|user| Outcome::User(user.id)).map_err(StepError::Graph)
+        }
+        Action::Create { grant, replace } => step.create(grant, replace).await,
+        Action::Adopt(id) => step.adopt(*id).await,
+        Action::Verify(id) => step.verify(*id).await,
+        Action::Renew(id) => step.renew(*id).await,
+        Action::Remove(ids) => step.remove(ids).await,
+    };
+    match result {
+        Ok(outcome) => {
+            step.note_answered(action);
+            Ok(outcome)
+        }
+        Err(StepError::Graph(error)) => {
+            tracing::info!(object = %object.key, %error, "a call to Graph failed");
+            Ok(Outcome::Failed(error))
+        }
+        Err(StepError::Apply(error)) => Err(error),
+    }
+}
+
+/// Who caused the calls, for the audit.
+pub fn cause(object: &Validated) -> Cause {
+    Cause::new(format!("CalendarSubscription/{}", object.key))
+}
+
+/// The client of a scope, or why there is none.
+async fn client(context: &Context, scope: &AccessScope) -> Result<GraphClient, String> {
+    let uid = scope.uid().unwrap_or_default();
+    match context.process.clients.client_for(scope).await {
+        Ok(client) => {
+            context.memory.keep_client(&uid, &client);
+            Ok(client)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+enum StepError {
+    Graph(GraphError),
+    Apply(ApplyError),
+}
+
+impl From<GraphError> for StepError {
+    fn from(error: GraphError) -> Self {
+        Self::Graph(error)
+    }
+}
+
+impl<E: Into<ApplyError>> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+/// What stands in the way of a new subscription.
+enum Obstacle {
+    /// It is ours and good.
+    Adopt(Subscription),
+    /// It was of no use to anybody and is deleted.
+    Cleared,
+    /// It belongs to another CalendarSubscription.
+    Twin,
+    /// It belongs to another installation.
+    Foreign(SubscriptionId),
+}
+
+struct Step<'a> {
+    context: &'a Context,
+    /// The object as the reconciliation began with it.
+    raw: &'a CalendarSubscription,
+    object: &'a Validated,
+    scope: &'a AccessScope,
+    client: GraphClient,
+    cause: Cause,
+}
+
+impl Step<'_> {
+    async fn create(&self, grant: &Grant, replace: &[SubscriptionId]) -> Result<Outcome, StepError> {
+        let Some(user) = self.object.user_id else { return Ok(Outcome::Changed) };
+        for id in replace {
+            self.client.delete_subscription(&self.cause, id).await?;
+        }
+        let mut last = None;
+        for _ in 0..TRIES {
+            let new = self.new_subscription(user)?;
+            if !self.may_read(grant, &user).await? {
+                return Ok(Outcome::Changed);
+            }
+            let error = match self.client.create_subscription(&self.cause, &new).await {
+                Ok(subscription) => return Ok(Outcome::Lives(subscription, How::Created)),
+                Err(error) => error,
+            };
+            match error.decision() {
+                Decision::Conflict { existing } => match self.obstacle(existing, &new).await? {
+                    Some(Obstacle::Adopt(subscription)) => {
+                        return Ok(Outcome::Lives(subscription, How::Adopted));
+                    }
+                    Some(Obstacle::Twin) => return Ok(Outcome::Twin),
+                    Some(Obstacle::Foreign(id)) => return Ok(Outcome::Foreign(id)),
+                    Some(Obstacle::Cleared) | None => {}
+                },
+                Decision::UserMustAct(Reason::ExpiryTooLong { max_minutes }) => self.learn(max_minutes),
+                _ => return Err(error.into()),
+            }
+            last = Some(error);
+        }
+        last.map_or(Ok(Outcome::Changed), |error| Err(error.into()))
+    }
+
+    fn new_subscription(&self, user: UserId) -> Result<NewSubscription, StepError> {
+        let ring = self.context.ring();
+        let address = Address { key_id: ring.current_id().to_owned(), uid: self.object.uid.clone() };
+        let addresses = self.addresses();
+        Ok(NewSubscription {
+            user,
+            notification_url: addresses.notifications(&address)?,
+            lifecycle_notification_url: addresses.lifecycle(&address)?,
+            client_state: ring.sign(&self.object.uid, &self.scope.spec.tenant_id)?,
+            expiration: self.expiration(),
+        })
+    }
+
+    /// Asks the API server, past every cache, whether consent and object still stand as the plan took them.
+    async fn may_read(&self, grant: &Grant, user: &UserId) -> Result<bool, StepError> {
+        let kube = &self.context.process.kube;
+        let consent_key = Key::new(&self.object.key.namespace, &grant.consent);
+        let (object, consent) = tokio::join!(
+            api::live::<CalendarSubscription>(kube, &self.object.key),
+            api::live::<ConsentRecord>(kube, &consent_key),
+        );
+        let (Some(object), Some(consent)) = (object?, consent?) else { return Ok(false) };
+        Ok(object.uid().is_some_and(|uid| uid == self.object.uid)
+            && object.metadata.deletion_timestamp.is_none()
+            && !object.spec.suspend
+            // A status that the cache has not seen yet may tell of a subscription already made.
+            && remote_id(&object) == remote_id(self.raw)
+            && consent.spec.withdrawn.is_none()
+            && is_about(&consent, self.scope, user))
+    }
+
+    async fn obstacle(
+        &self,
+        existing: Option<SubscriptionId>,
+        new: &NewSubscription,
+    ) -> Result<Option<Obstacle>, StepError> {
+        let found = match existing {
+            Some(id) => match self.client.get_subscription(&self.cause, &id).await {
+                Ok(found) => Some(found),
+                Err(error) if is_gone(&error) => None,
+                Err(error) => return Err(error.into()),
+            },
+            // Graph did not name it: it is the one on the same path.
+            None => {
+                let path = new.resource();
+                let all = self.client.list_subscriptions(&self.cause).await?;
+                all.into_iter().find(|one| one.resource.trim_start_matches('/').eq_ignore_ascii_case(&path))
+            }
+        };
+        let Some(found) = found else { return Ok(None) };
+        let Some(address) = self.identify(&found) else { return Ok(Some(Obstacle::Foreign(found.id))) };
+        if address.uid == self.object.uid && self.is_current(&address) {
+            return Ok(Some(Obstacle::Adopt(found)));
+        }
+        if address.uid != self.object.uid
+            && !self.context.subscriptions.under(&super::uid_term(&address.uid)).is_empty()
+        {
+            return Ok(Some(Obstacle::Twin));
+        }
+        self.client.delete_subscription(&self.cause, &found.id).await?;
+        Ok(Some(Obstacle::Cleared))
+    }
+
+    async fn adopt(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
+        match self.client.get_subscription(&self.cause, &id).await {
+            Ok(found)
+                if self
+                    .identify(&found)
+                    .is_some_and(|address| address.uid == self.object.uid && self.is_current(&address)) =>
+            {
+                Ok(Outcome::Lives(found, How::Adopted))
+            }
+            Ok(_) => Ok(Outcome::Removed(Vec::new())),
+            Err(error) if is_gone(&error) => Ok(Outcome::Removed(Vec::new())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn verify(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
+        match self.client.get_subscription(&self.cause, &id).await {
+            Ok(found) => {
+                // The URLs of a subscription cannot all be patched: one with another URL or key is made anew.
+                let current = self.identify(&found).is_some_and(|address| self.is_current(&address));
+                if !current {
+                    self.context.sightings.put(&self.object.uid, vec![Sighting { id, current }]);
+                }
+                Ok(Outcome::Lives(found, How::Verified))
+            }
+            Err(error) if is_gone(&error) => Ok(Outcome::Vanished),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn renew(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
+        for _ in 1..TRIES {
+            match self.client.renew_subscription(&self.cause, &id, self.expiration()).await {
+                Ok(renewed) => return Ok(Outcome::Lives(renewed, How::Renewed)),
+                Err(error) if is_gone(&error) => return Ok(Outcome::Vanished),
+                Err(error) => match error.decision() {
+                    Decision::UserMustAct(Reason::ExpiryTooLong { max_minutes }) => self.learn(max_minutes),
+                    _ => return Err(error.into()),
+                },
+            }
+        }
+        let renewed = self.client.renew_subscription(&self.cause, &id, self.expiration()).await?;
+        Ok(Outcome::Lives(renewed, How::Renewed))
+    }
+
+    async fn remove(&self, ids: &[SubscriptionId]) -> Result<Outcome, StepError> {
+        let all_go = self.object.remote.is_none_or(|remote| ids.contains(&remote.id));
+        if !all_go {
+            // Which one is to stay is known from a cache, which must not lag behind here.
+            let live =
+                api::live::<CalendarSubscription>(&self.context.process.kube, &self.object.key).await?;
+            if live.as_ref().and_then(remote_id) != remote_id(self.raw) {
+                return Ok(Outcome::Changed);
+            }
+        }
+        for id in ids {
+            self.client.delete_subscription(&self.cause, id).await?;
+        }
+        Ok(Outcome::Removed(ids.to_vec()))
+    }
+
+    /// A lifecycle notification and a sighting are answered once, by the action that they led to.
+    fn note_answered(&self, action: &Action) {
+        let uid = &self.object.uid;
+        if matches!(action, Action::Verify(_) | Action::Renew(_))
+            && let Some(lifecycle) =
+                self.object.status.delivery.as_ref().and_then(|delivery| delivery.lifecycle.as_ref())
+        {
+            self.context.watched.answer_lifecycle(uid, lifecycle.received_at.0);
+        }
+        let keeps = match action {
+            Action::ResolveUser | Action::Renew(_) => true,
+            // Verifying may have found that it must be made anew.
+            Action::Verify(_) => {
+                self.context.sightings.get(uid).is_some_and(|seen| seen.iter().any(|one| !one.current))
+            }
+            _ => false,
+        };
+        if !keeps {
+            self.context.sightings.forget(uid);
+        }
+    }
+
+    fn learn(&self, max_minutes: u32) {
+        tracing::info!(scope = %self.object.scope, max_minutes, "Graph takes a shorter life for subscriptions");
+        let uid = self.scope.uid().unwrap_or_default();
+        self.context.memory.learn_max_minutes(&uid, max_minutes);
+    }
+
+    fn expiration(&self) -> Timestamp {
+        let wanted = self.context.process.settings.life_minutes;
+        let most = self
+            .scope
+            .uid()
+            .and_then(|uid| self.context.memory.max_minutes(&uid))
+            .map_or(wanted, |most| most.saturating_sub(MARGIN_MINUTES).max(1));
+        let now = Timestamp::now();
+        now.checked_add(Duration::from_mins(u64::from(wanted.min(most)))).unwrap_or(now)
+    }
+
+    fn addresses(&self) -> Addresses<'_> {
+        Addresses { prefix: &self.context.process.settings.public_url }
+    }
+
+    fn identify(&self, found: &Subscription) -> Option<Address> {
+        self.addresses().identify(found.notification_url.as_deref()?)
+    }
+
+    fn is_current(&self, address: &Address) -> bool {
+        address.key_id == self.context.ring().current_id()
+    }
+}
+
+/// The subscription that an object's status tells of.
+fn remote_id(object: &CalendarSubscription) -> Option<&str> {
+    Some(object.status.as_ref()?.subscription.as_ref()?.id.as_str())
+}
+
+fn is_gone(error: &GraphError) -> bool {
+    error.decision() == Decision::Gone(GoneReason::SubscriptionNotFound)
+}

@@ -1,0 +1,223 @@
+//! The end of a CalendarSubscription: its Graph subscription first, then the consent where that is meant, then the finalizer.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use roomkeeper_crds::{
+    AccessScope, CalendarSubscription, ConsentRecord, annotation, calendar_subscription::OnDelete,
+};
+use roomkeeper_graph::{
+    GraphClient, SubscriptionId, UserId,
+    audit::{AuditEntry, AuditError},
+};
+use serde_json::json;
+
+use super::{
+    apply::cause,
+    dereference::{is_about, user_term},
+    validate::{ValidateError, Validated, validate},
+};
+use crate::{
+    api::{self, ApiError, bounded},
+    context::Context,
+    graph_trouble,
+    holds::Attempt,
+    key::Key,
+};
+
+/// How long a deletion tries to end the Graph subscription before it goes without.
+const DEADLINE: Duration = Duration::from_mins(10);
+
+/// Why the object cannot go yet.
+#[derive(Debug, thiserror::Error)]
+pub enum FinalizeError {
+    /// At the API server.
+    #[error("{0}")]
+    Api(#[from] ApiError),
+    /// The audit cannot be written, so that nothing may be done.
+    #[error("{0}")]
+    Audit(#[from] AuditError),
+    /// The object cannot be read.
+    #[error("{0}")]
+    Validate(#[from] ValidateError),
+}
+
+/// Brings an object under deletion to its end, or says when to go on.
+///
+/// # Errors
+/// See [`FinalizeError`].
+pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, FinalizeError> {
+    // Live: a status that the cache has not seen yet may tell of a subscription that has to be ended.
+    let Some(raw) = api::live::<CalendarSubscription>(&context.process.kube, key).await? else {
+        return Ok(Duration::MAX);
+    };
+    let object = validate(&raw)?;
+    let Some(deleted_at) = object.deleted_at.filter(|_| object.has_finalizer) else {
+        return Ok(Duration::MAX);
+    };
+    let scope = context.scopes.get(&object.scope);
+    let ids = remote_ids(context, &object);
+    if object.forced {
+        let text = "deleted by force: a Graph subscription that is left ends by itself within 7 days";
+        loud(context, &raw, &object, "ForceDeleted", text).await?;
+    } else if !ids.is_empty() {
+        let attempt = Attempt::of(("finalize", &ids));
+        if let Some(left) = context.holds.remaining(&object.uid, attempt) {
+            return Ok(left);
+        }
+        if let Err(why) = end(context, scope.as_ref(), &object, &ids).await {
+            let age = Duration::try_from(Timestamp::now().duration_since(deleted_at)).unwrap_or_default();
+            if age < DEADLINE {
+                tracing::warn!(object = %object.key, why = why.message, "the Graph subscription could not be ended yet; tried again");
+                if let Some(wait) = why.wait {
+                    context.holds.wait_with_all(&object.uid, wait);
+                    return Ok(wait.min(DEADLINE.saturating_sub(age)));
+                }
+                let delay = context.holds.back_off(&object.uid, attempt, rand::random());
+                return Ok(delay.min(DEADLINE.saturating_sub(age)));
+            }
+            let text = format!(
+                "the Graph subscription could not be ended in time ({}): it ends by itself within 7 days",
+                why.message
+            );
+            loud(context, &raw, &object, "DeletionGaveUp", &text).await?;
+        }
+    }
+    if object.on_delete == OnDelete::WithdrawConsent
+        && let (Some(scope), Some(user)) = (scope, object.user_id)
+        && scope.metadata.deletion_timestamp.is_none()
+        && !namespace_ends(context, &object.key.namespace).await?
+    {
+        withdraw(context, &object, &scope, &user).await?;
+    }
+    let finalizer = annotation::FINALIZER_GRAPH_SUBSCRIPTION;
+    api::remove_finalizer(&context.process.kube, &raw, finalizer).await?;
+    context.forget(&object.uid);
+    Ok(Duration::MAX)
+}
+
+fn remote_ids(context: &Context, object: &Validated) -> Vec<SubscriptionId> {
+    let mut ids: Vec<_> = object.remote.iter().map(|remote| remote.id).collect();
+    for sighting in context.sightings.get(&object.uid).unwrap_or_default() {
+        if !ids.contains(&sighting.id) {
+            ids.push(sighting.id);
+        }
+    }
+    ids
+}
+
+struct Why {
+    message: String,
+    wait: Option<Duration>,
+}
+
+async fn end(
+    context: &Context,
+    scope: Option<&AccessScope>,
+    object: &Validated,
+    ids: &[SubscriptionId],
+) -> Result<(), Why> {
+    let client = client(context, scope, object).await?;
+    let cause = cause(object);
+    for id in ids {
+        if let Err(error) = client.delete_subscription(&cause, id).await {
+            tracing::info!(object = %object.key, %error, "a call to Graph failed");
+            let wait = match error.decision() {
+                roomkeeper_graph::Decision::Wait(wait) => Some(wait),
+                _ => None,
+            };
+            return Err(Why { message: graph_trouble::text(&error), wait });
+        }
+    }
+    Ok(())
+}
+
+/// The scope's client, or the last one that worked: in a namespace under deletion the Secret goes first.
+async fn client(
+    context: &Context,
+    scope: Option<&AccessScope>,
+    object: &Validated,
+) -> Result<GraphClient, Why> {
+    let Some(scope) = scope else {
+        let message = format!("AccessScope {} and with it the credential is gone", object.scope.name);
+        return Err(Why { message, wait: None });
+    };
+    match context.process.clients.client_for(scope).await {
+        Ok(client) => Ok(client),
+        Err(error) => scope
+            .uid()
+            .and_then(|uid| context.memory.last_client(&uid))
+            .ok_or_else(|| Why { message: error.to_string(), wait: None }),
+    }
+}
+
+async fn namespace_ends(context: &Context, name: &str) -> Result<bool, ApiError> {
+    let api: Api<Namespace> = Api::all(context.process.kube.clone());
+    let namespace = bounded(api.get_opt(name)).await?;
+    Ok(namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+}
+
+/// Withdraws every standing consent of the user for this scope. The audit entry comes first.
+async fn withdraw(
+    context: &Context,
+    object: &Validated,
+    scope: &AccessScope,
+    user: &UserId,
+) -> Result<(), FinalizeError> {
+    for key in context.consents.under(&user_term(user.as_str())) {
+        let Some(record) = api::live::<ConsentRecord>(&context.process.kube, &key).await? else { continue };
+        if !is_about(&record, scope, user) || record.spec.withdrawn.is_some() {
+            continue;
+        }
+        let now = Timestamp::now();
+        let entry = AuditEntry::ConsentWithdrawn {
+            time: now,
+            scope: object.scope.to_string(),
+            tenant_id: scope.spec.tenant_id.clone(),
+            user_id: *user,
+            consent: key.name.clone(),
+        };
+        context.process.audit.record(entry).await?;
+        let body = json!({
+            "metadata": {"uid": record.uid(), "resourceVersion": record.resource_version()},
+            "spec": {"withdrawn": {
+                "at": crate::summary::whole_seconds(now).to_string(),
+                "by": context.process.user_name,
+                "reason": format!("CalendarSubscription {} was deleted", object.key.name),
+            }},
+        });
+        let api: Api<api::Guarded<ConsentRecord>> =
+            Api::namespaced(context.process.kube.clone(), &key.namespace);
+        let params = PatchParams {
+            field_manager: Some(annotation::MANAGER_OPERATOR.to_owned()),
+            ..PatchParams::default()
+        };
+        bounded(api.patch(&key.name, &params, &Patch::Merge(&body))).await?;
+        tracing::info!(object = %object.key, consent = key.name, "consent withdrawn with the deletion");
+    }
+    Ok(())
+}
+
+async fn loud(
+    context: &Context,
+    raw: &CalendarSubscription,
+    object: &Validated,
+    reason: &str,
+    text: &str,
+) -> Result<(), AuditError> {
+    tracing::warn!(object = %object.key, reason, text, "deletion without its remote part");
+    let note = AuditEntry::Note {
+        time: Timestamp::now(),
+        scope: object.scope.to_string(),
+        caused_by: cause(object),
+        text: text.to_owned(),
+    };
+    context.process.audit.record(note).await?;
+    context.process.events.warn(raw, reason, text.to_owned()).await;
+    Ok(())
+}

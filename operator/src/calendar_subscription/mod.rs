@@ -1,0 +1,227 @@
+//! CalendarSubscription: one Graph subscription per user who consented and is within the scope, kept alive.
+
+pub mod address;
+pub mod apply;
+pub mod dereference;
+pub mod finalize;
+pub mod plan;
+pub mod renewal;
+pub mod sightings;
+pub mod status;
+pub mod sweep;
+pub mod validate;
+pub mod watched;
+
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use roomkeeper_crds::{CalendarSubscription, CalendarSubscriptionStatus, condition::Summary as Reason};
+
+use self::{
+    apply::ApplyError,
+    dereference::user_term,
+    finalize::FinalizeError,
+    plan::Action,
+    status::{Outcome, Then},
+    validate::{ValidateError, Validated},
+};
+use crate::{
+    access_scope,
+    api::{self, ApiError},
+    context::{Context, Kept},
+    controller::Reconcile,
+    holds::Attempt,
+    key::Key,
+    summary::{self, Summary, whole_seconds},
+    watch::Follow,
+};
+
+/// Most steps of one reconciliation; a longer way goes on with the next one.
+const STEPS: usize = 6;
+
+/// When to look again if the event of an own write gets lost.
+const ECHO: Duration = Duration::from_secs(5);
+
+/// Why a reconciliation ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// In the step `validate`, of what an own step wrote.
+    #[error("{0}")]
+    Validate(#[from] ValidateError),
+    /// In the step `apply`.
+    #[error("{0}")]
+    Apply(#[from] ApplyError),
+    /// At the object's end.
+    #[error("{0}")]
+    Finalize(#[from] FinalizeError),
+    /// In the step `status`.
+    #[error("the status could not be written: {0}")]
+    Status(#[source] ApiError),
+}
+
+/// Term of the look-ups for the object with a uid.
+pub fn uid_term(uid: &str) -> String {
+    format!("uid:{uid}")
+}
+
+impl Follow for CalendarSubscription {
+    fn kept(context: &Context) -> &Kept<Self> {
+        &context.subscriptions
+    }
+
+    fn terms(&self) -> Vec<String> {
+        let scope = Key::new(self.namespace().unwrap_or_default(), &self.spec.scope_ref.name);
+        let mut terms = vec![access_scope::term(&scope), user_term(&self.spec.user)];
+        terms.extend(self.uid().map(|uid| uid_term(&uid)));
+        let resolved = self.status.as_ref().and_then(|status| status.user_id.as_deref()).map(user_term);
+        terms.extend(resolved.filter(|resolved| *resolved != user_term(&self.spec.user)));
+        terms
+    }
+
+    fn changed(&self, key: &Key, context: &Context) {
+        context.watched.put(key, self);
+        if self.metadata.deletion_timestamp.is_some() {
+            concern(key, self, context);
+        }
+    }
+
+    fn gone(key: &Key, last: Option<&Self>, context: &Context) {
+        context.watched.remove(key);
+        if let Some(last) = last {
+            context.watched.forget(&last.uid().unwrap_or_default());
+            concern(key, last, context);
+        }
+    }
+}
+
+/// Has looked at what the end of an object concerns: a younger one for the same user, and consents to come.
+fn concern(key: &Key, object: &CalendarSubscription, context: &Context) {
+    for term in object.terms().iter().filter(|term| term.starts_with("user:")) {
+        context
+            .subscriptions
+            .trigger_all(context.subscriptions.under(term).into_iter().filter(|other| other != key));
+        context.consents.trigger_all(context.consents.under(term));
+    }
+}
+
+impl Reconcile for CalendarSubscription {
+    type Error = Error;
+
+    async fn reconcile(self, context: Arc<Context>) -> Result<Duration, Error> {
+        let now = whole_seconds(Timestamp::now());
+        let object = match validate::validate(&self) {
+            Ok(object) => object,
+            Err(error) => {
+                let mut status = self.status.clone().unwrap_or_default();
+                status.observed_generation = self.metadata.generation;
+                let reason = Reason::InvalidSpec.as_str();
+                let summary = Summary::Stalled { reason, message: error.to_string() };
+                summary::put(&mut status.conditions, summary, self.metadata.generation, now);
+                write(&context, &self, status).await?;
+                return Ok(Duration::MAX);
+            }
+        };
+        if object.deleted_at.is_some() {
+            return Ok(finalize::finalize(&context, &object.key).await?);
+        }
+        // What was done is written down also when a later step fails.
+        let mut status = object.status.clone();
+        let result = steps(&context, &self, object, &mut status, now).await;
+        write(&context, &self, status).await?;
+        result
+    }
+
+    fn is_conflict(error: &Error) -> bool {
+        match error {
+            Error::Apply(ApplyError::Api(error))
+            | Error::Finalize(FinalizeError::Api(error))
+            | Error::Status(error) => error.is_conflict(),
+            _ => false,
+        }
+    }
+}
+
+/// Plans and acts until there is nothing left to do, or nothing that can be done now.
+async fn steps(
+    context: &Context,
+    raw: &CalendarSubscription,
+    mut object: Validated,
+    status: &mut CalendarSubscriptionStatus,
+    now: Timestamp,
+) -> Result<Duration, Error> {
+    for _ in 0..STEPS {
+        let world = dereference::dereference(context, &object, now);
+        let plan = plan::plan(&object, &world, now);
+        let attempt = Attempt::of((&plan.action, object.generation, &object.requested));
+        if plan.action != Action::None
+            && let Some(left) = context.holds.remaining(&object.uid, attempt)
+        {
+            return Ok(left);
+        }
+        let outcome = apply::apply(context, raw, &object, &plan.action).await?;
+        if let Outcome::User(user) = &outcome {
+            // At once, so that another object for the same user sees this one before either is written.
+            let term = user_term(user.as_str());
+            context.subscriptions.index().add(&object.key, term.clone());
+            let others = context.subscriptions.under(&term);
+            context.subscriptions.trigger_all(others.into_iter().filter(|other| *other != object.key));
+        }
+        let settled = status::settle(&object, &plan.verdict, outcome, now);
+        status.clone_from(&settled.status);
+        if settled.doubt_scope {
+            context.doubt(&object.scope);
+        }
+        match settled.then {
+            Then::Again => {
+                context.holds.clear(&object.uid);
+                object = object.with(settled.status)?;
+            }
+            Then::Rest => {
+                context.sightings.forget(&object.uid);
+                return Ok(plan.next);
+            }
+            Then::Echo => return Ok(ECHO),
+            Then::BackOff => return Ok(context.holds.back_off(&object.uid, attempt, rand::random())),
+            Then::Wait(delay) => {
+                context.holds.wait(&object.uid, attempt, delay);
+                return Ok(delay);
+            }
+            Then::Throttled(delay) => {
+                context.holds.wait_with_all(&object.uid, delay);
+                return Ok(delay);
+            }
+        }
+    }
+    Ok(ECHO)
+}
+
+impl Context {
+    /// A call was refused for a reason that concerns the whole scope: it is tried again there.
+    fn doubt(&self, scope: &Key) {
+        if let Some(scope) = self.scopes.get(scope) {
+            self.memory.doubt(&scope.uid().unwrap_or_default());
+            self.scopes.trigger(&Key::of(&scope));
+        }
+    }
+}
+
+async fn write(
+    context: &Context,
+    object: &CalendarSubscription,
+    mut status: CalendarSubscriptionStatus,
+) -> Result<(), Error> {
+    let before = object.status.as_ref();
+    if before.cloned().unwrap_or_default() == status {
+        return Ok(());
+    }
+    // The worker's part; leaving it out of the apply leaves it as it is.
+    status.delivery = None;
+    api::apply_status(&context.process.kube, object, &status).await.map_err(Error::Status)?;
+    let conditions = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
+    context.process.events.transition(object, conditions, &status.conditions).await;
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! Whether the calendar may be subscribed, and what to do about it at Graph. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use roomkeeper_crds::calendar_subscription::LifecycleEvent;
+use roomkeeper_graph::SubscriptionId;
+
+use super::{sightings::Sighting, validate::Validated};
+use crate::key::Key;
+
+/// How long an undecided object waits for its scope's first read of the groups; their arrival triggers it sooner.
+const UNDECIDED: Duration = Duration::from_mins(1);
+
+/// The AccessScope as the decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// There is none of that name.
+    Missing,
+    /// It is being deleted.
+    Terminating,
+    /// An older scope serves its application.
+    Duplicate,
+    /// It is suspended.
+    Suspended,
+    /// It cannot decide, because of this.
+    NotReady(String),
+    /// This leadership has not read its groups yet.
+    Unproven,
+    /// It can tell who is within. `None`: the user is not known yet.
+    Serving {
+        /// Whether the user is within.
+        within: Option<bool>,
+    },
+}
+
+/// A ConsentRecord of exactly this scope, tenant, application and user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// Its name.
+    pub name: String,
+    /// When it was granted.
+    pub granted_at: Timestamp,
+    /// Which notice the user saw.
+    pub notice: String,
+    /// Whether it was withdrawn.
+    pub withdrawn: bool,
+}
+
+/// What the decision needs besides the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct World {
+    /// The scope.
+    pub scope: Scope,
+    /// Notice that a consent must be to; `None`: any.
+    pub required_notice: Option<String>,
+    /// Consents of the user.
+    pub consents: Vec<Consent>,
+    /// An older CalendarSubscription for the same tenant and user.
+    pub elder: Option<Key>,
+    /// What a sweep saw at Graph.
+    pub sightings: Option<Vec<Sighting>>,
+    /// When the lifecycle notification that was answered last had been taken.
+    pub lifecycle_answered: Option<Timestamp>,
+}
+
+/// Whether the calendar may be subscribed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes, by this consent.
+    Allowed(Grant),
+    /// No.
+    Denied(Denial),
+    /// The scope cannot tell. What lives is kept alive, nothing is begun.
+    Waiting {
+        /// Whether the reference leads nowhere, rather than to a scope with trouble.
+        missing: bool,
+        /// Why.
+        message: String,
+    },
+    /// Nothing is known yet; the status stays as it is.
+    Undecided,
+    /// The user has to be looked up first.
+    UserUnknown,
+}
+
+/// A consent that allows the subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Grant {
+    /// Name of the ConsentRecord.
+    pub consent: String,
+    /// When it was granted.
+    pub granted_at: Timestamp,
+}
+
+/// Why the calendar may not be subscribed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// It or its scope is suspended.
+    Suspended(&'static str),
+    /// Its scope goes, or another serves its application.
+    ScopeEnds(&'static str),
+    /// Another CalendarSubscription serves the user.
+    Duplicate(Key),
+    /// The policies leave the user out.
+    OutOfScope,
+    /// The user has not consented yet.
+    AwaitingConsent,
+    /// The user's consent was withdrawn.
+    ConsentWithdrawn,
+    /// The consent is to another notice.
+    NoticeOutdated {
+        /// The notice that was consented to.
+        has: String,
+        /// The notice that is asked for.
+        wants: String,
+    },
+}
+
+/// What to do at Graph or to the object's finalizer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Nothing.
+    None,
+    /// Put the finalizer on, before anything exists that it stands for.
+    AddFinalizer,
+    /// Look the user up.
+    ResolveUser,
+    /// Make a subscription by that consent, after deleting these.
+    Create {
+        /// The consent.
+        grant: Grant,
+        /// Subscriptions of this object that are of no use any more.
+        replace: Vec<SubscriptionId>,
+    },
+    /// Take a subscription over that a sweep found.
+    Adopt(SubscriptionId),
+    /// Ask whether the known subscription still lives.
+    Verify(SubscriptionId),
+    /// Extend the known subscription.
+    Renew(SubscriptionId),
+    /// Delete these, and keep the known one if it is not among them.
+    Remove(Vec<SubscriptionId>),
+}
+
+/// The plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Whether it may be subscribed.
+    pub verdict: Verdict,
+    /// What to do.
+    pub action: Action,
+    /// When to look again if there is nothing to do.
+    pub next: Duration,
+}
+
+/// Plans.
+pub fn plan(object: &Validated, world: &World, now: Timestamp) -> Plan {
+    let verdict = verdict(object, world);
+    let action =
+        if object.has_finalizer { action(object, world, &verdict, now) } else { Action::AddFinalizer };
+    let next = match (&verdict, object.remote) {
+        (Verdict::Undecided, _) => UNDECIDED,
+        (_, Some(remote)) => Duration::try_from(remote.renew_at.duration_since(now)).unwrap_or_default(),
+        (_, None) => Duration::MAX,
+    };
+    Plan { verdict, action, next }
+}
+
+fn verdict(object: &Validated, world: &World) -> Verdict {
+    if object.suspend {
+        return Verdict::Denied(Denial::Suspended("this CalendarSubscription"));
+    }
+    let waiting = |message: &str| Verdict::Waiting { missing: false, message: message.to_owned() };
+    match &world.scope {
+        Scope::Missing => {
+            return Verdict::Waiting {
+                missing: true,
+                message: format!(
+                    "AccessScope {} does not exist: create it, or delete this object",
+                    object.scope.name
+                ),
+            };
+        }
+        Scope::Terminating => return Verdict::Denied(Denial::ScopeEnds("its AccessScope is being deleted")),
+        Scope::Duplicate => {
+            return Verdict::Denied(Denial::ScopeEnds("an older AccessScope serves the same application"));
+        }
+        Scope::Suspended => return Verdict::Denied(Denial::Suspended("its AccessScope")),
+        Scope::NotReady(_) | Scope::Unproven | Scope::Serving { .. } => {}
+    }
+    // A withdrawal counts whatever else is unknown.
+    let standing = || world.consents.iter().filter(|consent| !consent.withdrawn);
+    if object.user_id.is_some() && standing().next().is_none() && !world.consents.is_empty() {
+        return Verdict::Denied(Denial::ConsentWithdrawn);
+    }
+    let within = match &world.scope {
+        Scope::NotReady(message) => return waiting(message),
+        Scope::Unproven => return Verdict::Undecided,
+        Scope::Serving { within } => within,
+        Scope::Missing | Scope::Terminating | Scope::Duplicate | Scope::Suspended => {
+            return Verdict::Undecided;
+        }
+    };
+    let (Some(_), Some(within)) = (object.user_id, within) else { return Verdict::UserUnknown };
+    if let Some(elder) = &world.elder {
+        return Verdict::Denied(Denial::Duplicate(elder.clone()));
+    }
+    if !within {
+        return Verdict::Denied(Denial::OutOfScope);
+    }
+    let current =
+        |consent: &&Consent| world.required_notice.as_ref().is_none_or(|wants| consent.notice == *wants);
+    let newest = |consent: &&Consent| (consent.granted_at, consent.name.clone());
+    match (standing().filter(current).max_by_key(newest), standing().max_by_key(newest)) {
+        (Some(consent), _) => {
+            Verdict::Allowed(Grant { consent: consent.name.clone(), granted_at: consent.granted_at })
+        }
+        (None, Some(old)) => Verdict::Denied(Denial::NoticeOutdated {
+            has: old.notice.clone(),
+            wants: world.required_notice.clone().unwrap_or_default(),
+        }),
+        (None, None) => Verdict::Denied(Denial::AwaitingConsent),
+    }
+}
+
+fn action(object: &Validated, world: &World, verdict: &Verdict, now: Timestamp) -> Action {
+    match verdict {
+        Verdict::Undecided => Action::None,
+        Verdict::UserUnknown => Action::ResolveUser,
+        Verdict::Denied(_) => remove(object, world),
+        // Without a scope there is no credential either.
+        Verdict::Waiting { missing: true, .. } => Action::None,
+        Verdict::Waiting { missing: false, .. } => match maintain(object, world, now) {
+            Maintenance::Do(action) => action,
+            Maintenance::Nothing | Maintenance::Missing(_) => Action::None,
+        },
+        Verdict::Allowed(grant) => match maintain(object, world, now) {
+            Maintenance::Do(action) => action,
+            Maintenance::Nothing => Action::None,
+            Maintenance::Missing(replace) => Action::Create { grant: grant.clone(), replace },
+        },
+    }
+}
+
+fn remove(object: &Validated, world: &World) -> Action {
+    let mut ids: Vec<_> = object.remote.iter().map(|remote| remote.id).collect();
+    ids.extend(
+        world.sightings.iter().flatten().map(|sighting| sighting.id).filter(|id| !is_remote(object, *id)),
+    );
+    if ids.is_empty() { Action::None } else { Action::Remove(ids) }
+}
+
+enum Maintenance {
+    Nothing,
+    Do(Action),
+    /// There is no useful subscription; these are of no use.
+    Missing(Vec<SubscriptionId>),
+}
+
+fn maintain(object: &Validated, world: &World, now: Timestamp) -> Maintenance {
+    let seen = world.sightings.as_deref().unwrap_or_default();
+    let others = |but: Option<SubscriptionId>| -> Vec<SubscriptionId> {
+        seen.iter().map(|sighting| sighting.id).filter(|id| Some(*id) != but).collect()
+    };
+    let Some(remote) = object.remote else {
+        return match seen.iter().find(|sighting| sighting.current) {
+            Some(found) => Maintenance::Do(Action::Adopt(found.id)),
+            None => Maintenance::Missing(others(None)),
+        };
+    };
+    let extra = others(Some(remote.id));
+    if !extra.is_empty() {
+        return Maintenance::Do(Action::Remove(extra));
+    }
+    if seen.iter().any(|sighting| sighting.id == remote.id && !sighting.current) {
+        return Maintenance::Missing(vec![remote.id]);
+    }
+    if remote.expires_at <= now {
+        return Maintenance::Missing(Vec::new());
+    }
+    let unseen = world.sightings.as_ref().is_some_and(Vec::is_empty);
+    let asked = object.requested.is_some() && object.requested != object.status.last_handled_reconcile_at;
+    match lifecycle(object, world) {
+        Some(LifecycleEvent::SubscriptionRemoved) => Maintenance::Do(Action::Verify(remote.id)),
+        _ if unseen || asked => Maintenance::Do(Action::Verify(remote.id)),
+        Some(LifecycleEvent::ReauthorizationRequired) => Maintenance::Do(Action::Renew(remote.id)),
+        Some(LifecycleEvent::Missed) | None if remote.renew_at <= now => {
+            Maintenance::Do(Action::Renew(remote.id))
+        }
+        Some(LifecycleEvent::Missed) | None => Maintenance::Nothing,
+    }
+}
+
+/// A lifecycle notification about the known subscription that was not answered yet.
+fn lifecycle(object: &Validated, world: &World) -> Option<LifecycleEvent> {
+    let lifecycle = object.status.delivery.as_ref()?.lifecycle.as_ref()?;
+    let about_it = SubscriptionId::parse(&lifecycle.subscription_id).is_ok_and(|id| is_remote(object, id));
+    let answered = world.lifecycle_answered.is_some_and(|answered| answered >= lifecycle.received_at.0);
+    (about_it && !answered).then_some(lifecycle.event)
+}
+
+fn is_remote(object: &Validated, id: SubscriptionId) -> bool {
+    object.remote.is_some_and(|remote| remote.id == id)
+}

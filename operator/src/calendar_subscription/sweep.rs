@@ -1,0 +1,257 @@
+//! The sweep: what Graph has against what the cluster knows. Finds what a crash left behind, what an earlier public URL or
+//! key left behind, and what vanished unnoticed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use roomkeeper_crds::{AccessScope, CalendarSubscription};
+use roomkeeper_graph::{Cause, GraphClient, GraphError, Subscription, SubscriptionId};
+
+use super::{address::Addresses, sightings::Sighting};
+use crate::{access_scope, context::Context, key::Key};
+
+/// The second sweep of a leadership: a request that the leader before had sent can arrive after the first sweep, but not
+/// later than the time-out of its sender.
+const SECOND: Duration = Duration::from_mins(2);
+/// Every later one.
+const REGULAR: Duration = Duration::from_hours(6);
+/// After a failure.
+const RETRY: Duration = Duration::from_mins(1);
+
+/// What the cluster knows of a CalendarSubscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its uid.
+    pub uid: String,
+    /// Whether it belongs to the scope that is swept.
+    pub in_scope: bool,
+    /// The Graph subscription in its status.
+    pub remote: Option<SubscriptionId>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sorted {
+    /// By uid, what its reconciler has to look at; an empty list: its subscription was not seen.
+    pub sightings: HashMap<String, Vec<Sighting>>,
+    /// Ours, but of nobody: to be deleted.
+    pub dead: Vec<SubscriptionId>,
+    /// Of other installations: left alone.
+    pub foreign: usize,
+}
+
+/// Sorts what was listed. Pure.
+pub fn sort(listed: &[Subscription], known: &[Known], addresses: Addresses<'_>, current_key: &str) -> Sorted {
+    let by_id: HashMap<SubscriptionId, &Known> =
+        known.iter().filter_map(|one| Some((one.remote?, one))).collect();
+    let by_uid: HashMap<&str, &Known> = known.iter().map(|one| (one.uid.as_str(), one)).collect();
+    let mut seen: HashMap<&str, Vec<Sighting>> = HashMap::new();
+    let mut sorted = Sorted::default();
+    for subscription in listed {
+        let address = subscription.notification_url.as_deref().and_then(|url| addresses.identify(url));
+        let current = address.as_ref().is_some_and(|address| address.key_id == current_key);
+        // The status knows a subscription by its id even when the public URL was another one when it was made.
+        let owner = match (&address, by_id.get(&subscription.id)) {
+            (Some(address), _) => by_uid.get(address.uid.as_str()).copied(),
+            (None, Some(known)) => Some(*known),
+            (None, None) => {
+                sorted.foreign += 1;
+                continue;
+            }
+        };
+        match owner {
+            Some(known) => {
+                seen.entry(&known.uid).or_default().push(Sighting { id: subscription.id, current });
+            }
+            None => sorted.dead.push(subscription.id),
+        }
+    }
+    for one in known.iter().filter(|one| one.in_scope) {
+        let sightings = seen.remove(one.uid.as_str()).unwrap_or_default();
+        let as_it_should_be = match (one.remote, sightings.as_slice()) {
+            (None, []) => true,
+            (Some(remote), [only]) => only.id == remote && only.current,
+            _ => false,
+        };
+        if !as_it_should_be {
+            sorted.sightings.insert(one.uid.clone(), sightings);
+        }
+    }
+    sorted
+}
+
+/// Sweeps a scope if it is time; returns when the next sweep is due. A failure is logged and tried again soon.
+pub async fn if_due(context: &Context, scope: &AccessScope, key: &Key, uid: &str) -> Duration {
+    let now = Timestamp::now();
+    if !context.memory.sweep_due(uid, now) {
+        let at = context.memory.sweep_at(uid).unwrap_or(now);
+        return Duration::try_from(at.duration_since(now)).unwrap_or_default();
+    }
+    let next = match sweep(context, scope, key).await {
+        Ok(()) if context.memory.swept(uid) == 0 => SECOND,
+        Ok(()) => REGULAR,
+        Err(error) => {
+            tracing::warn!(scope = %key, %error, "the sweep failed; tried again");
+            RETRY
+        }
+    };
+    if let Ok(at) = now.checked_add(next) {
+        context.memory.set_sweep_at(uid, at);
+    }
+    next
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error("{0}")]
+    Access(#[from] roomkeeper_service::scope_access::ScopeAccessError),
+    #[error("{0}")]
+    Graph(#[from] GraphError),
+}
+
+async fn sweep(context: &Context, scope: &AccessScope, key: &Key) -> Result<(), SweepError> {
+    let client = context.process.clients.client_for(scope).await?;
+    let cause = Cause::new(format!("AccessScope/{key}"));
+    // Listed first: whatever is listed then has its object in the store, unless that object has gone since. What was made
+    // between the two looks vanished, and is found alive by its reconciler.
+    let listed = client.list_subscriptions(&cause).await?;
+    let known = known(context, key);
+    let uids: HashMap<String, Key> =
+        known.iter().map(|(key, known)| (known.uid.clone(), key.clone())).collect();
+    let known: Vec<Known> = known.into_iter().map(|(_, known)| known).collect();
+    let sorted = sort(&listed, &known, addresses(context), context.ring().current_id());
+    tracing::info!(
+        scope = %key,
+        listed = listed.len(),
+        to_look_at = sorted.sightings.len(),
+        dead = sorted.dead.len(),
+        foreign = sorted.foreign,
+        "swept the subscriptions at Graph"
+    );
+    for id in &sorted.dead {
+        client.delete_subscription(&cause, id).await?;
+    }
+    for (uid, seen) in sorted.sightings {
+        if let Some(key) = uids.get(&uid) {
+            context.sightings.put(&uid, seen);
+            context.subscriptions.trigger(key);
+        }
+    }
+    Ok(())
+}
+
+/// Subscriptions at Graph that are ours and belong to CalendarSubscriptions of this scope, or to nobody.
+///
+/// # Errors
+/// When Graph fails.
+pub async fn leftovers(
+    context: &Context,
+    client: &GraphClient,
+    cause: &Cause,
+    scope: &Key,
+) -> Result<Vec<SubscriptionId>, GraphError> {
+    let elsewhere: HashSet<String> = known(context, scope)
+        .into_iter()
+        .filter(|(_, known)| !known.in_scope)
+        .map(|(_, known)| known.uid)
+        .collect();
+    let listed = client.list_subscriptions(cause).await?;
+    let ours = |subscription: &Subscription| {
+        let address = addresses(context).identify(subscription.notification_url.as_deref()?)?;
+        (!elsewhere.contains(&address.uid)).then_some(subscription.id)
+    };
+    Ok(listed.iter().filter_map(ours).collect())
+}
+
+fn addresses(context: &Context) -> Addresses<'_> {
+    Addresses { prefix: &context.process.settings.public_url }
+}
+
+fn known(context: &Context, scope: &Key) -> Vec<(Key, Known)> {
+    let in_scope: HashSet<Key> =
+        context.subscriptions.under(&access_scope::term(scope)).into_iter().collect();
+    let of = |object: &CalendarSubscription| {
+        let remote = object.status.as_ref().and_then(|status| status.subscription.as_ref());
+        let key = Key::of(object);
+        let known = Known {
+            uid: object.uid()?,
+            in_scope: in_scope.contains(&key),
+            remote: remote.and_then(|remote| SubscriptionId::parse(&remote.id).ok()),
+        };
+        Some((key, known))
+    };
+    let state = context.subscriptions.store().state();
+    state.iter().filter_map(|guarded| guarded.0.as_ref().ok().and_then(of)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const OURS: Addresses<'static> = Addresses { prefix: "https://rooms.example" };
+
+    fn id(number: u128) -> SubscriptionId {
+        Uuid::from_u128(number).into()
+    }
+
+    fn listed(number: u128, url: &str) -> Subscription {
+        Subscription {
+            id: id(number),
+            resource: "users/x/events".to_owned(),
+            notification_url: Some(url.to_owned()),
+            lifecycle_notification_url: None,
+            expiration: Timestamp::UNIX_EPOCH,
+            application_id: None,
+            change_type: "created,updated,deleted".to_owned(),
+        }
+    }
+
+    fn known(uid: &str, remote: Option<u128>) -> Known {
+        Known { uid: uid.to_owned(), in_scope: true, remote: remote.map(id) }
+    }
+
+    fn seen(number: u128, current: bool) -> Sighting {
+        Sighting { id: id(number), current }
+    }
+
+    #[test]
+    fn each_kind_of_subscription_goes_its_way() {
+        let listed = [
+            listed(1, "https://rooms.example/notifications/k2/good"),
+            listed(2, "https://rooms.example/notifications/k2/lost"),
+            listed(3, "https://rooms.example/notifications/k1/old-key"),
+            listed(4, "https://earlier.example/notifications/k2/moved"),
+            listed(5, "https://rooms.example/notifications/k2/nobody"),
+            listed(6, "https://other.example/hook"),
+            listed(7, "https://rooms.example/notifications/k2/twice"),
+            listed(8, "https://rooms.example/notifications/k2/twice"),
+        ];
+        let cluster = [
+            known("good", Some(1)),
+            known("lost", None),
+            known("old-key", Some(3)),
+            known("moved", Some(4)),
+            known("vanished", Some(99)),
+            known("twice", Some(7)),
+            known("never", None),
+            Known { in_scope: false, ..known("elsewhere", Some(98)) },
+        ];
+        let sorted = sort(&listed, &cluster, OURS, "k2");
+        assert_eq!(sorted.dead, [id(5)]);
+        assert_eq!(sorted.foreign, 1);
+        let expected = HashMap::from([
+            ("lost".to_owned(), vec![seen(2, true)]),
+            ("old-key".to_owned(), vec![seen(3, false)]),
+            ("moved".to_owned(), vec![seen(4, false)]),
+            ("vanished".to_owned(), vec![]),
+            ("twice".to_owned(), vec![seen(7, true), seen(8, true)]),
+        ]);
+        assert_eq!(sorted.sightings, expected);
+    }
+}

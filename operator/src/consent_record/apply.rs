@@ -1,0 +1,62 @@
+//! Makes the CalendarSubscription that follows from a consent.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, api::PostParams};
+use roomkeeper_crds::{
+    CalendarSubscription, CalendarSubscriptionSpec, annotation,
+    calendar_subscription::{OnDelete, ScopeRef},
+};
+
+use super::plan::NewSubscription;
+use crate::{
+    api::{self, ApiError, bounded},
+    context::Context,
+};
+
+/// Most bytes of a label's value.
+const LABEL_BYTES: usize = 63;
+
+/// The label that names the scope; a name that is too long for a label goes without.
+fn label(scope: &str) -> Option<BTreeMap<String, String>> {
+    (scope.len() <= LABEL_BYTES)
+        .then(|| BTreeMap::from([(annotation::LABEL_SCOPE.to_owned(), scope.to_owned())]))
+}
+
+/// Makes it. `false`: one of that name is still on its way out, and has to be gone first.
+///
+/// # Errors
+/// At the API server.
+pub async fn create(context: &Context, new: &NewSubscription) -> Result<bool, ApiError> {
+    let kube = &context.process.kube;
+    let object = CalendarSubscription {
+        metadata: ObjectMeta {
+            name: Some(new.key.name.clone()),
+            namespace: Some(new.key.namespace.clone()),
+            labels: label(&new.scope),
+            // Saves the write that would put it on.
+            finalizers: Some(vec![annotation::FINALIZER_GRAPH_SUBSCRIPTION.to_owned()]),
+            ..ObjectMeta::default()
+        },
+        spec: CalendarSubscriptionSpec {
+            scope_ref: ScopeRef { name: new.scope.clone() },
+            user: new.user_id.clone(),
+            suspend: false,
+            on_delete: OnDelete::WithdrawConsent,
+        },
+        status: None,
+    };
+    let api: Api<CalendarSubscription> = Api::namespaced(kube.clone(), &new.key.namespace);
+    let params =
+        PostParams { field_manager: Some(annotation::MANAGER_OPERATOR.to_owned()), ..PostParams::default() };
+    match bounded(api.create(&params, &object)).await {
+        Ok(_) => Ok(true),
+        // Made before, by a run that did not get to note it.
+        Err(error) if error.code() == Some(409) => {
+            let present = api::live::<CalendarSubscription>(kube, &new.key).await?;
+            Ok(present.is_some_and(|present| present.metadata.deletion_timestamp.is_none()))
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,85 @@
+//! ConsentRecord: the CalendarSubscription that follows from a consent is made once.
+
+pub mod apply;
+pub mod dereference;
+pub mod plan;
+
+use std::{sync::Arc, time::Duration};
+
+use kube::ResourceExt as _;
+use roomkeeper_crds::{ConsentRecord, ConsentRecordStatus};
+
+use self::plan::Plan;
+use crate::{
+    access_scope,
+    api::{self, ApiError},
+    calendar_subscription::dereference::user_term,
+    context::{Context, Kept},
+    controller::Reconcile,
+    key::Key,
+    watch::Follow,
+};
+
+/// When to look again for a namesake that is being deleted.
+const NAMESAKE: Duration = Duration::from_secs(2);
+
+/// Why a reconciliation ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// In the step `apply`.
+    #[error("the CalendarSubscription could not be made: {0}")]
+    Apply(#[source] ApiError),
+    /// In the step `status`.
+    #[error("the status could not be written: {0}")]
+    Status(#[source] ApiError),
+}
+
+impl Follow for ConsentRecord {
+    fn kept(context: &Context) -> &Kept<Self> {
+        &context.consents
+    }
+
+    fn terms(&self) -> Vec<String> {
+        let scope = Key::new(self.namespace().unwrap_or_default(), &self.spec.scope.name);
+        vec![access_scope::term(&scope), user_term(&self.spec.user.id)]
+    }
+
+    fn changed(&self, _: &Key, context: &Context) {
+        // A withdrawal has to act at once.
+        context.subscriptions.trigger_all(context.subscriptions.under(&user_term(&self.spec.user.id)));
+    }
+
+    fn gone(_: &Key, last: Option<&Self>, context: &Context) {
+        if let Some(last) = last {
+            context.subscriptions.trigger_all(context.subscriptions.under(&user_term(&last.spec.user.id)));
+        }
+    }
+}
+
+impl Reconcile for ConsentRecord {
+    type Error = Error;
+
+    async fn reconcile(self, context: Arc<Context>) -> Result<Duration, Error> {
+        let key = Key::of(&self);
+        let world = dereference::dereference(&context, &key, &self);
+        let subscription = match plan::plan(&key, &self, &world) {
+            Plan::Nothing => return Ok(Duration::MAX),
+            Plan::Note(name) => name,
+            Plan::Create(new) => {
+                if !apply::create(&context, &new).await.map_err(Error::Apply)? {
+                    return Ok(NAMESAKE);
+                }
+                tracing::info!(consent = %key, subscription = new.key.name, "made the CalendarSubscription that follows from the consent");
+                new.key.name
+            }
+        };
+        let status = ConsentRecordStatus { subscription: Some(subscription) };
+        api::apply_status(&context.process.kube, &self, &status).await.map_err(Error::Status)?;
+        Ok(Duration::MAX)
+    }
+
+    fn is_conflict(error: &Error) -> bool {
+        let (Error::Apply(error) | Error::Status(error)) = error;
+        error.is_conflict()
+    }
+}

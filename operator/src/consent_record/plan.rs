@@ -1,0 +1,110 @@
+//! Whether a CalendarSubscription follows from a consent. Pure.
+
+use roomkeeper_crds::{AccessScope, ConsentRecord, name};
+
+use crate::key::Key;
+
+/// What the decision needs besides the record.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The scope that the record names, if it is there, the same one, and not under deletion.
+    pub scope: Option<AccessScope>,
+    /// A CalendarSubscription of that scope for that user, whoever made it.
+    pub existing: Option<String>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing.
+    Nothing,
+    /// Note that this CalendarSubscription follows from the consent.
+    Note(String),
+    /// Make a CalendarSubscription, and note it.
+    Create(NewSubscription),
+}
+
+/// A CalendarSubscription to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSubscription {
+    /// Where, and under which name.
+    pub key: Key,
+    /// Name of the scope.
+    pub scope: String,
+    /// Object id of the user.
+    pub user_id: String,
+}
+
+/// Plans. Once `status.subscription` is set nothing follows any more: what a person deleted does not come back.
+pub fn plan(key: &Key, record: &ConsentRecord, world: &World) -> Plan {
+    let noted = record.status.as_ref().is_some_and(|status| status.subscription.is_some());
+    if noted || record.spec.withdrawn.is_some() || record.metadata.deletion_timestamp.is_some() {
+        return Plan::Nothing;
+    }
+    let Some(scope) = &world.scope else { return Plan::Nothing };
+    if !scope.spec.consent.create_subscriptions {
+        return Plan::Nothing;
+    }
+    if let Some(existing) = &world.existing {
+        return Plan::Note(existing.clone());
+    }
+    let user_id = record.spec.user.id.clone();
+    Plan::Create(NewSubscription {
+        key: Key::new(&key.namespace, name::calendar_subscription(&record.spec.scope.uid, &user_id)),
+        scope: record.spec.scope.name.clone(),
+        user_id,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCOPE: &str = include_str!("../fixtures/access_scope.yaml");
+    const RECORD: &str = include_str!("../fixtures/consent_record.yaml");
+
+    fn record() -> ConsentRecord {
+        serde_yaml::from_str(RECORD).unwrap()
+    }
+
+    fn world() -> World {
+        World { scope: Some(serde_yaml::from_str(SCOPE).unwrap()), existing: None }
+    }
+
+    fn plan_for(record: &ConsentRecord, world: &World) -> Plan {
+        plan(&Key::of(record), record, world)
+    }
+
+    #[test]
+    fn one_subscription_follows_and_only_once() {
+        let mut record = record();
+        let Plan::Create(new) = plan_for(&record, &world()) else {
+            panic!("{:?}", plan_for(&record, &world()))
+        };
+        assert_eq!(new.scope, "contoso");
+        assert_eq!(new.user_id, record.spec.user.id);
+        assert_eq!(new.key.name, name::calendar_subscription(&record.spec.scope.uid, &record.spec.user.id));
+        // The state that the plan leaves.
+        record.status.get_or_insert_default().subscription = Some(new.key.name);
+        assert_eq!(plan_for(&record, &world()), Plan::Nothing);
+    }
+
+    #[test]
+    fn one_that_a_person_wrote_is_taken() {
+        let world = World { existing: Some("user1".to_owned()), ..world() };
+        assert_eq!(plan_for(&record(), &world), Plan::Note("user1".to_owned()));
+    }
+
+    #[test]
+    fn nothing_follows_without_scope_or_standing_consent_or_leave() {
+        assert_eq!(plan_for(&record(), &World::default()), Plan::Nothing);
+        let mut withdrawn = record();
+        withdrawn.spec.withdrawn = Some(
+            serde_yaml::from_str("{at: \"2026-11-23T11:00:00Z\", by: support, reason: ticket 1}").unwrap(),
+        );
+        assert_eq!(plan_for(&withdrawn, &world()), Plan::Nothing);
+        let mut by_hand = world();
+        by_hand.scope.as_mut().unwrap().spec.consent.create_subscriptions = false;
+        assert_eq!(plan_for(&record(), &by_hand), Plan::Nothing);
+    }
+}

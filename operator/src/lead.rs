@@ -1,0 +1,153 @@
+//! What a replica does while it leads.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use futures::channel::mpsc::unbounded;
+use kube::runtime::reflector::store;
+use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord};
+use roomkeeper_service::health::Gate;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access_scope,
+    context::{Context, Kept, Process},
+    controller, keys,
+    watch::follow,
+};
+
+/// Time between two looks at the keys behind clientState.
+const KEYS: Duration = Duration::from_mins(1);
+
+/// A part of the leadership ended that should not have.
+#[derive(Debug, thiserror::Error)]
+pub enum LeadError {
+    /// A task panicked.
+    #[error("a task of the operator failed: {0}")]
+    Task(#[from] JoinError),
+    /// A watch ended.
+    #[error("a watch ended")]
+    Watch,
+}
+
+/// Watches and reconciles until `draining`, and then until what is under way has ended. Dropping it ends all at once.
+///
+/// # Errors
+/// When a part ends by itself, which is a mistake in this program; the caller gives the lease up.
+pub async fn lead(
+    process: Arc<Process>,
+    keys_gate: &Gate,
+    draining: CancellationToken,
+) -> Result<(), LeadError> {
+    let ring = tokio::select! {
+        ring = keys::load(&process.kube, &process.settings.namespace, keys_gate) => ring,
+        () = draining.cancelled() => return Ok(()),
+    };
+    let (scopes, scopes_writer) = store();
+    let (subscriptions, subscriptions_writer) = store();
+    let (consents, consents_writer) = store();
+    let (bookings, bookings_writer) = store();
+    let (scope_queue, scope_requests) = unbounded();
+    let (subscription_queue, subscription_requests) = unbounded();
+    let (consent_queue, consent_requests) = unbounded();
+    let (booking_queue, booking_requests) = unbounded();
+    let context = Arc::new(Context {
+        process,
+        keys: RwLock::new(Arc::new(ring)),
+        scopes: Kept::new(scopes.clone(), scope_queue),
+        subscriptions: Kept::new(subscriptions.clone(), subscription_queue),
+        consents: Kept::new(consents.clone(), consent_queue),
+        bookings: Kept::new(bookings.clone(), booking_queue),
+        directory: access_scope::directory::Directory::default(),
+        memory: access_scope::memory::Memory::default(),
+        watched: crate::calendar_subscription::watched::Watched::default(),
+        sightings: crate::calendar_subscription::sightings::Sightings::default(),
+        holds: crate::holds::Holds::default(),
+        failures: std::sync::Mutex::default(),
+    });
+
+    let mut watches = JoinSet::new();
+    watches.spawn(follow::<AccessScope>(Arc::clone(&context), scopes_writer));
+    watches.spawn(follow::<CalendarSubscription>(Arc::clone(&context), subscriptions_writer));
+    watches.spawn(follow::<ConsentRecord>(Arc::clone(&context), consents_writer));
+    watches.spawn(follow::<BookingRecord>(Arc::clone(&context), bookings_writer));
+    watches.spawn(access_scope::counts(Arc::clone(&context)));
+    watches.spawn(refresh_keys(Arc::clone(&context)));
+
+    // A decision needs the objects around it: nothing is decided before every list is complete.
+    let complete = async {
+        (scopes.wait_until_ready().await.is_ok())
+            && subscriptions.wait_until_ready().await.is_ok()
+            && consents.wait_until_ready().await.is_ok()
+            && bookings.wait_until_ready().await.is_ok()
+    };
+    tokio::select! {
+        complete = complete => if !complete { return Err(LeadError::Watch) },
+        ended = watches.join_next() => return Err(ended_early(ended)),
+        () = draining.cancelled() => return Ok(()),
+    }
+    tracing::info!(
+        scopes = scopes.len(),
+        subscriptions = subscriptions.len(),
+        consents = consents.len(),
+        bookings = bookings.len(),
+        "lists complete; reconciling"
+    );
+
+    let mut controllers = JoinSet::new();
+    controllers.spawn(controller::run::<AccessScope>(Arc::clone(&context), scope_requests, draining.clone()));
+    controllers.spawn(controller::run::<CalendarSubscription>(
+        Arc::clone(&context),
+        subscription_requests,
+        draining.clone(),
+    ));
+    controllers.spawn(controller::run::<ConsentRecord>(
+        Arc::clone(&context),
+        consent_requests,
+        draining.clone(),
+    ));
+    controllers.spawn(controller::run::<BookingRecord>(context, booking_requests, draining.clone()));
+    loop {
+        tokio::select! {
+            ended = watches.join_next() => return Err(ended_early(ended)),
+            ended = controllers.join_next() => match ended {
+                None => return Ok(()),
+                Some(Ok(())) if draining.is_cancelled() => {}
+                Some(Ok(())) => return Err(LeadError::Watch),
+                Some(Err(error)) => return Err(error.into()),
+            },
+        }
+    }
+}
+
+fn ended_early(ended: Option<Result<(), JoinError>>) -> LeadError {
+    match ended {
+        Some(Err(error)) => LeadError::Task(error),
+        _ => LeadError::Watch,
+    }
+}
+
+/// Takes over new keys; subscriptions made with another key than the current one are then made anew.
+async fn refresh_keys(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(KEYS).await;
+        let process = &context.process;
+        match keys::read_or_make(&process.kube, &process.settings.namespace).await {
+            Ok(ring) if ring.current_id() != context.ring().current_id() => {
+                tracing::info!(key_id = ring.current_id(), "another key signs clientState from now on");
+                context.set_ring(ring);
+                context.memory.sweep_all();
+                for scope in context.scopes.store().state() {
+                    context.scopes.trigger(&crate::key::Key::of(&*scope));
+                }
+            }
+            Ok(ring) => context.set_ring(ring),
+            Err(error) => {
+                tracing::warn!(%error, "the keys for clientState could not be read; the known ones stay")
+            }
+        }
+    }
+}

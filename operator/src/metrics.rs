@@ -1,0 +1,110 @@
+//! The operator's own metrics. Labels are closed sets: no object, no user, no tenant.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+use roomkeeper_graph::audit::{AuditEntry, AuditError, AuditSink};
+
+/// All of them. Clones share the figures.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// 1 while this replica leads.
+    pub leader: IntGauge,
+    /// CalendarSubscriptions by state.
+    pub subscriptions: IntGaugeVec,
+    /// BookingRecords deleted because they had expired.
+    pub records_expired: IntCounter,
+    reconciles: IntCounterVec,
+    reconcile_duration: HistogramVec,
+    backend_requests: IntCounterVec,
+    audit_failures: IntCounter,
+}
+
+impl Metrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When they are registered already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            leader: IntGauge::new("roomkeeper_leader", "1 while this replica holds the lease")?,
+            subscriptions: IntGaugeVec::new(
+                Opts::new("roomkeeper_subscriptions", "CalendarSubscriptions by state"),
+                &["state"],
+            )?,
+            records_expired: IntCounter::new(
+                "roomkeeper_bookingrecords_expired_total",
+                "BookingRecords deleted because they had expired",
+            )?,
+            reconciles: IntCounterVec::new(
+                Opts::new("roomkeeper_reconcile_total", "Reconciliations"),
+                &["kind", "result"],
+            )?,
+            reconcile_duration: HistogramVec::new(
+                HistogramOpts::new("roomkeeper_reconcile_duration_seconds", "Time of a reconciliation"),
+                &["kind"],
+            )?,
+            backend_requests: IntCounterVec::new(
+                Opts::new("roomkeeper_backend_requests_total", "Requests to booking products"),
+                &["code_class"],
+            )?,
+            audit_failures: IntCounter::new(
+                "roomkeeper_audit_write_failures_total",
+                "Audit entries that could not be made durable; what they announced was not done",
+            )?,
+        };
+        registry.register(Box::new(metrics.leader.clone()))?;
+        registry.register(Box::new(metrics.subscriptions.clone()))?;
+        registry.register(Box::new(metrics.records_expired.clone()))?;
+        registry.register(Box::new(metrics.reconciles.clone()))?;
+        registry.register(Box::new(metrics.reconcile_duration.clone()))?;
+        registry.register(Box::new(metrics.backend_requests.clone()))?;
+        registry.register(Box::new(metrics.audit_failures.clone()))?;
+        Ok(metrics)
+    }
+
+    /// A reconciliation ended.
+    pub fn reconciled(&self, kind: &str, result: &str, elapsed: Duration) {
+        self.reconciles.with_label_values(&[kind, result]).inc();
+        self.reconcile_duration.with_label_values(&[kind]).observe(elapsed.as_secs_f64());
+    }
+
+    /// A request to a booking product ended; `None` without an answer.
+    pub fn backend_request(&self, status: Option<u16>) {
+        let class = match status {
+            Some(200..=299) => "2xx",
+            Some(300..=399) => "3xx",
+            Some(400..=499) => "4xx",
+            Some(500..=599) => "5xx",
+            _ => "none",
+        };
+        self.backend_requests.with_label_values(&[class]).inc();
+    }
+}
+
+/// An audit sink that counts what could not be written.
+pub struct CountedAudit {
+    inner: Arc<dyn AuditSink>,
+    failures: IntCounter,
+}
+
+impl CountedAudit {
+    /// Around a sink.
+    pub fn new(inner: Arc<dyn AuditSink>, metrics: &Metrics) -> Self {
+        Self { inner, failures: metrics.audit_failures.clone() }
+    }
+}
+
+#[async_trait]
+impl AuditSink for CountedAudit {
+    async fn record(&self, entry: AuditEntry) -> Result<(), AuditError> {
+        let result = self.inner.record(entry).await;
+        if result.is_err() {
+            self.failures.inc();
+        }
+        result
+    }
+}

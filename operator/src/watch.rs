@@ -1,0 +1,109 @@
+//! One watch per kind: into the store, into the look-ups, and on to whoever must look.
+
+use std::{collections::HashSet, pin::pin, sync::Arc};
+
+use futures::StreamExt as _;
+use kube::{
+    ResourceExt as _,
+    runtime::{
+        WatchStreamExt as _,
+        reflector::store::Writer,
+        watcher::{self, Event, watcher},
+    },
+};
+
+use crate::{
+    api::{Guarded, Object},
+    context::{Context, Kept},
+    key::Key,
+    served,
+};
+
+/// What a kind does about changes of its objects.
+pub trait Follow: Object {
+    /// Where its objects are kept.
+    fn kept(context: &Context) -> &Kept<Self>;
+
+    /// Terms under which an object is looked up.
+    fn terms(&self) -> Vec<String>;
+
+    /// The object is new or changed, and is in the store: triggers who must look, itself aside.
+    fn changed(&self, key: &Key, context: &Context);
+
+    /// The object is gone; `last` is its last known form.
+    fn gone(key: &Key, last: Option<&Self>, context: &Context);
+}
+
+/// Follows a kind until dropped. Never ends by itself: what goes wrong is tried again with growing delays.
+pub async fn follow<K: Follow>(context: Arc<Context>, mut writer: Writer<Guarded<K>>) {
+    let namespaces = &context.process.settings.watch_namespaces;
+    let api = served::api::<K>(&context.process.kube, namespaces);
+    let stream = watcher(api, watcher::Config::default()).default_backoff().modify(|object| {
+        // Nearly half of an object's metadata, and never looked at.
+        object.managed_fields_mut().clear();
+    });
+    let mut stream = pin!(stream);
+    let kept = K::kept(&context);
+    let mut listed = HashSet::new();
+    while let Some(event) = stream.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), %error, "the watch broke; tried again");
+                continue;
+            }
+        };
+        if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &event
+            && !namespaces.is_empty()
+            && !object.namespace().is_some_and(|namespace| namespaces.contains(&namespace))
+        {
+            continue;
+        }
+        match &event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) => {
+                listed.insert(note(kept, object));
+            }
+            Event::Apply(object) => {
+                note(kept, object);
+            }
+            Event::Delete(_) | Event::InitDone => {}
+        }
+        writer.apply_watcher_event(&event);
+        match &event {
+            Event::InitDone => {
+                for key in kept.index().missing_from(&listed) {
+                    kept.index().remove(&key);
+                    K::gone(&key, None, &context);
+                }
+                for key in listed.drain() {
+                    announce(&context, kept, &key);
+                }
+            }
+            Event::Apply(object) => announce(&context, kept, &Key::of(object)),
+            Event::Delete(object) => {
+                let key = Key::of(object);
+                kept.index().remove(&key);
+                if let Some(uid) = object.uid() {
+                    context.forget(&uid);
+                }
+                K::gone(&key, object.0.as_ref().ok(), &context);
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+}
+
+fn note<K: Follow>(kept: &Kept<K>, object: &Guarded<K>) -> Key {
+    let key = Key::of(object);
+    let terms = object.0.as_ref().map(Follow::terms).unwrap_or_default();
+    kept.index().put(&key, terms);
+    key
+}
+
+fn announce<K: Follow>(context: &Context, kept: &Kept<K>, key: &Key) {
+    if let Some(object) = kept.get(key) {
+        object.changed(key, context);
+    }
+    kept.trigger(key);
+}

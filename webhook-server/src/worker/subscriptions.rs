@@ -57,7 +57,8 @@ impl Subscriptions {
     /// Returns when the index is complete: before that, an unknown uid proves nothing.
     pub async fn listed(&self) {
         // The sender lives in `self`, so waiting cannot fail.
-        let _seen = self.listed.subscribe().wait_for(|listed| *listed).await;
+        let mut listed = self.listed.subscribe();
+        drop(listed.wait_for(|listed| *listed).await);
     }
 
     /// Keeps the index until `shutdown`; `gate` opens when every namespace was listed once. No namespace means all.

@@ -51,8 +51,8 @@ pub(super) struct Parts {
 /// What became of one start.
 enum Start {
     Done(Outcome),
-    /// Somebody else wrote, or the permit ended: from the beginning.
-    Over,
+    /// From the beginning, and if that happens too often, with this failure.
+    Over(Failure),
     /// The event is one of this series.
     Series(EventId),
 }
@@ -80,10 +80,11 @@ impl Parts {
         let cause = Cause::new(format!("CalendarSubscription/{}/{}", name.namespace, name.name));
         let may_be_gone = item.deleted || found_missing >= super::MISSING_LOOKS;
         let mut subject = Subject { item, name, user, cause, may_be_gone };
+        let mut last = Failure::Conflict;
         for _ in 0..STARTS {
             match self.start(&subject, &event, &place).await? {
                 Start::Done(outcome) => return Ok(outcome),
-                Start::Over => {}
+                Start::Over(failure) => last = failure,
                 Start::Series(master) => {
                     event = master;
                     // The notification was of the occurrence: nothing is known of the master yet.
@@ -91,7 +92,7 @@ impl Parts {
                 }
             }
         }
-        Err(Setback::Failed(Failure::Conflict))
+        Err(Setback::Failed(last))
     }
 
     async fn start(&self, subject: &Subject<'_>, event: &EventId, place: &Place) -> Result<Start, Setback> {
@@ -277,7 +278,7 @@ impl Site<'_> {
         };
         match written.map_err(Setback::Failed)? {
             Written::Done => Ok(Start::Done(outcome)),
-            Written::Conflict => Ok(Start::Over),
+            Written::Conflict => Ok(Start::Over(Failure::Conflict)),
         }
     }
 
@@ -311,7 +312,8 @@ fn malformed(item: &EventItem, error: &super::add_in::AddInError) -> Outcome {
 /// What a failed read means to this start.
 fn started_over(subject: &Subject<'_>, place: &Place, error: &ReadError) -> Result<Start, Setback> {
     match reader::fault(error) {
-        ReadFault::PermitEnded => Ok(Start::Over),
+        // Asking takes longer than the answer holds: the surroundings are slow, the item is not to blame.
+        ReadFault::PermitEnded => Ok(Start::Over(Failure::KubernetesUnavailable)),
         ReadFault::Setback(setback) => {
             if let Setback::Wait(time) = setback {
                 place.hold(time);

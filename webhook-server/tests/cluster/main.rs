@@ -14,6 +14,7 @@ mod calendar;
 mod cluster;
 mod consent;
 mod delivery;
+mod end_to_end;
 mod permission;
 mod worker;
 mod world;

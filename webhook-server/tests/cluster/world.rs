@@ -28,9 +28,14 @@ pub struct World {
 impl World {
     /// A namespace of its own with everything that allows reading.
     pub async fn new(prefix: &str) -> Self {
+        Self::with(prefix, json!({})).await
+    }
+
+    /// The same, with `more` in the scope's spec.
+    pub async fn with(prefix: &str, more: Value) -> Self {
         let cluster = cluster().await;
         let namespace = cluster.plane.namespace(prefix).await.unwrap();
-        let scope = scope(&cluster, &namespace, json!({})).await;
+        let scope = scope(&cluster, &namespace, more).await;
         let consent = ConsentRecord::new(
             &name::consent_record(&scope.uid().unwrap(), USER, 0),
             serde_json::from_value(json!({

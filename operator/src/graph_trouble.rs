@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn two_failures_with_one_cause_read_the_same() {
         let refused = |id: u128| {
-            GraphError::Refused(Refusal {
+            GraphError::Refused(Box::new(Refusal {
                 purpose: Purpose::CreateSubscription,
                 status: 503,
                 code: "ExtensionError".to_owned(),
@@ -49,7 +49,7 @@ mod tests {
                 request_id: Some(Uuid::from_u128(id)),
                 client_request_id: Uuid::from_u128(id),
                 decision: Decision::Retry,
-            })
+            }))
         };
         assert_eq!(text(&refused(1)), text(&refused(2)));
         assert_eq!(

@@ -146,7 +146,7 @@ async fn refresh_keys(context: Arc<Context>) {
             }
             Ok(ring) => context.set_ring(ring),
             Err(error) => {
-                tracing::warn!(%error, "the keys for clientState could not be read; the known ones stay")
+                tracing::warn!(%error, "the keys for clientState could not be read; the known ones stay");
             }
         }
     }

@@ -89,7 +89,7 @@ async fn ask(context: &Context, object: &AccessScope, scope: &Validated, now: Ti
     context.memory.keep_client(&scope.uid, &client);
     match members(&client, &cause, scope, now).await {
         Ok(members) => {
-            install(context, scope, Arc::new(members));
+            install(context, scope, &Arc::new(members));
             answers(Ok(()), Some(Ok(())))
         }
         Err(trouble) => answers(Ok(()), Some(Err(trouble))),
@@ -159,8 +159,8 @@ fn directory_trouble(error: &GraphError, group: &str) -> Trouble<MembersResolved
 }
 
 /// Puts new members into the directory and has the controller look at those whom the change concerns.
-fn install(context: &Context, scope: &Validated, members: Arc<Members>) {
-    let before = context.directory.put(&scope.uid, Arc::clone(&members));
+fn install(context: &Context, scope: &Validated, members: &Arc<Members>) {
+    let before = context.directory.put(&scope.uid, Arc::clone(members));
     let before = before.filter(|before| before.answer(&scope.policies));
     for key in context.subscriptions.under(&super::term(&scope.key)) {
         let concerned = match (&before, context.subscriptions.get(&key)) {

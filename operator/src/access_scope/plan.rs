@@ -117,13 +117,12 @@ pub fn plan(scope: &Validated, world: &World, now: Timestamp) -> Plan {
 fn finalizer(scope: &Validated, world: &World, now: Timestamp) -> Finalizer {
     match (scope.deleted_at, scope.has_finalizer) {
         (None, false) => Finalizer::Add,
-        (None, true) | (Some(_), false) => Finalizer::Keep,
         (Some(_), true) if scope.forced => Finalizer::Remove(Farewell::Forced),
         (Some(_), true) if world.remote == 0 => Finalizer::Remove(Farewell::Ended),
         (Some(at), true) if now.duration_since(at).unsigned_abs() >= DELETION_DEADLINE => {
             Finalizer::Remove(Farewell::GaveUp)
         }
-        (Some(_), true) => Finalizer::Keep,
+        _ => Finalizer::Keep,
     }
 }
 

@@ -1,1 +1,160 @@
+//! Plans as values, from a YAML fixture.
 
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use roomkeeper_crds::{
+    AccessScope, AccessScopeStatus,
+    access_scope::SubscriptionCounts,
+    condition::{self, CredentialsValid, MembersResolved, Type},
+};
+
+use super::{
+    directory::Members,
+    plan::{Answers, Farewell, Finalizer, Trouble, World, plan},
+    validate::{Validated, validate},
+};
+use crate::key::Key;
+
+fn now() -> Timestamp {
+    "2026-11-23T10:00:00Z".parse().unwrap()
+}
+
+fn scope() -> Validated {
+    let scope: AccessScope = serde_yaml::from_str(include_str!("../fixtures/access_scope.yaml")).unwrap();
+    validate(&scope).unwrap()
+}
+
+fn members(scope: &Validated, at: &str) -> Arc<Members> {
+    let user = "2189c720-90d5-44ff-818b-fe585706ee90".parse().unwrap();
+    let groups = scope.policies.iter().map(|policy| (*policy, [user].into_iter().collect()));
+    Arc::new(Members::new(groups, at.parse().unwrap()))
+}
+
+fn good() -> Answers {
+    Answers { generation: 1, requested: None, credential: Ok(()), members: Some(Ok(())) }
+}
+
+fn world(answers: Option<Answers>, members: Option<Arc<Members>>) -> World {
+    World { elder: None, answers, failures: 0, members, counts: SubscriptionCounts::default(), remote: 0 }
+}
+
+fn trouble<R>(reason: R, stalled: bool) -> Trouble<R> {
+    Trouble { reason, message: "why".to_owned(), stalled, wait: None }
+}
+
+fn told(status: &AccessScopeStatus) -> String {
+    let mut text = String::new();
+    for type_ in
+        [Type::CredentialsValid, Type::MembersResolved, Type::Ready, Type::Reconciling, Type::Stalled]
+    {
+        if let Some(condition) = condition::get(&status.conditions, type_) {
+            write!(text, "{type_}={}/{} ", condition.status, condition.reason).unwrap();
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+#[test]
+fn first_sight_then_ready_and_stable() {
+    let mut scope = scope();
+    let first = plan(&scope, &world(None, None), now());
+    assert_eq!(told(&first.status), "Ready=Unknown/Pending Reconciling=True/Pending");
+    scope.status = first.status;
+    let world = world(Some(good()), Some(members(&scope, "2026-11-23T10:00:00Z")));
+    let second = plan(&scope, &world, now());
+    assert_eq!(
+        told(&second.status),
+        "CredentialsValid=True/TokenAcquired MembersResolved=True/Resolved Ready=True/Succeeded"
+    );
+    assert_eq!(second.status.members.as_ref().unwrap().count, 1);
+    assert_eq!(second.finalizer, Finalizer::Keep);
+    assert!(second.next <= Duration::from_mins(15) && second.next > Duration::from_mins(14));
+    scope.status = second.status.clone();
+    let later = now() + Duration::from_mins(5);
+    let refreshed = World { members: Some(members(&scope, "2026-11-23T10:05:00Z")), ..world };
+    assert_eq!(
+        plan(&scope, &refreshed, later).status,
+        second.status,
+        "a read that finds the same writes nothing"
+    );
+}
+
+#[test]
+fn a_failed_refresh_keeps_the_last_good_members_until_they_are_too_old() {
+    let scope = scope();
+    let answers = |members| Answers { members: Some(Err(members)), ..good() };
+    let transient = trouble(MembersResolved::RefreshFailed, false);
+    let kept = world(Some(answers(transient.clone())), Some(members(&scope, "2026-11-23T09:00:00Z")));
+    let status = plan(&scope, &kept, now()).status;
+    assert_eq!(
+        told(&status),
+        "CredentialsValid=True/TokenAcquired MembersResolved=True/RefreshFailed Ready=True/Succeeded"
+    );
+    let message = &condition::get(&status.conditions, Type::MembersResolved).unwrap().message;
+    assert!(message.contains("2026-11-23T09:00:00Z"), "{message}");
+    let old = world(Some(answers(transient)), Some(members(&scope, "2026-11-22T09:00:00Z")));
+    assert_eq!(
+        told(&plan(&scope, &old, now()).status),
+        "CredentialsValid=True/TokenAcquired MembersResolved=Unknown/RefreshFailed Ready=False/RefreshFailed Reconciling=True/RefreshFailed"
+    );
+    let unfit = world(Some(answers(trouble(MembersResolved::GroupNotEligible, true))), None);
+    assert_eq!(
+        told(&plan(&scope, &unfit, now()).status),
+        "CredentialsValid=True/TokenAcquired MembersResolved=False/GroupNotEligible Ready=False/GroupNotEligible Stalled=True/GroupNotEligible"
+    );
+}
+
+#[test]
+fn a_bad_credential_stalls_and_is_looked_at_again_soon() {
+    let scope = scope();
+    let answers =
+        Answers { credential: Err(trouble(CredentialsValid::SecretNotFound, true)), members: None, ..good() };
+    let plan = plan(&scope, &world(Some(answers), None), now());
+    assert_eq!(
+        told(&plan.status),
+        "CredentialsValid=False/SecretNotFound MembersResolved=Unknown/CredentialsNotValid Ready=False/SecretNotFound Stalled=True/SecretNotFound"
+    );
+    assert_eq!(plan.next, Duration::from_secs(30));
+    let mut throttled = trouble(MembersResolved::DirectoryThrottled, false);
+    throttled.wait = Some(Duration::from_secs(77));
+    let answers = Answers { members: Some(Err(throttled)), ..good() };
+    let throttled = super::plan::plan(&scope, &world(Some(answers), None), now());
+    assert_eq!(throttled.ask_in, Duration::from_secs(77), "what Graph asked for is obeyed exactly");
+}
+
+#[test]
+fn a_duplicate_and_a_suspended_scope_say_so() {
+    let scope = scope();
+    let duplicate = World { elder: Some(Key::new("other", "older")), ..world(None, None) };
+    assert_eq!(
+        told(&plan(&scope, &duplicate, now()).status),
+        "Ready=False/DuplicateApplication Stalled=True/DuplicateApplication"
+    );
+    let mut suspended = scope;
+    suspended.suspend = true;
+    assert_eq!(told(&plan(&suspended, &world(None, None), now()).status), "Ready=True/Suspended");
+}
+
+#[test]
+fn a_scope_goes_after_its_subscriptions_or_by_force_or_in_the_end() {
+    let mut scope = scope();
+    let living = World { remote: 1, ..world(Some(good()), None) };
+    let finalizer = |scope: &Validated, world: &World| plan(scope, world, now()).finalizer;
+    scope.has_finalizer = false;
+    assert_eq!(finalizer(&scope, &living), Finalizer::Add);
+    scope.has_finalizer = true;
+    scope.deleted_at = Some("2026-11-23T09:59:00Z".parse().unwrap());
+    assert_eq!(finalizer(&scope, &living), Finalizer::Keep);
+    assert_eq!(
+        told(&plan(&scope, &living, now()).status).split(' ').next_back(),
+        Some("Reconciling=True/Terminating")
+    );
+    assert_eq!(finalizer(&scope, &World { remote: 0, ..living.clone() }), Finalizer::Remove(Farewell::Ended));
+    scope.deleted_at = Some("2026-11-23T09:50:00Z".parse().unwrap());
+    assert_eq!(finalizer(&scope, &living), Finalizer::Remove(Farewell::GaveUp));
+    scope.forced = true;
+    assert_eq!(finalizer(&scope, &living), Finalizer::Remove(Farewell::Forced));
+    scope.has_finalizer = false;
+    assert_eq!(finalizer(&scope, &living), Finalizer::Keep, "other finalizers are others' business");
+}

@@ -92,9 +92,9 @@ impl Reconcile for BookingRecord {
             }
         };
         let world = dereference::dereference(&context, &record);
-        let until_expiry = plan::expires_at(&record, &world)
-            .map(|at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default())
-            .unwrap_or(Duration::MAX);
+        let until_expiry = plan::expires_at(&record, &world).map_or(Duration::MAX, |at| {
+            Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default()
+        });
         // Expiry is compared in full, not in whole seconds: a record that ends within a second must not be looked at in a loop.
         match plan::plan(&record, &world, Timestamp::now()) {
             Plan::Expire => expire(&context, &self).await,

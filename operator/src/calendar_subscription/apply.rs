@@ -220,18 +220,17 @@ impl Step<'_> {
         existing: Option<SubscriptionId>,
         new: &NewSubscription,
     ) -> Result<Option<Obstacle>, StepError> {
-        let found = match existing {
-            Some(id) => match self.client.get_subscription(&self.cause, &id).await {
+        let found = if let Some(id) = existing {
+            match self.client.get_subscription(&self.cause, &id).await {
                 Ok(found) => Some(found),
                 Err(error) if is_gone(&error) => None,
                 Err(error) => return Err(error.into()),
-            },
-            // Graph did not name it: it is the one on the same path.
-            None => {
-                let path = new.resource();
-                let all = self.client.list_subscriptions(&self.cause).await?;
-                all.into_iter().find(|one| one.resource.trim_start_matches('/').eq_ignore_ascii_case(&path))
             }
+        } else {
+            // Graph did not name it: it is the one on the same path.
+            let path = new.resource();
+            let all = self.client.list_subscriptions(&self.cause).await?;
+            all.into_iter().find(|one| one.resource.trim_start_matches('/').eq_ignore_ascii_case(&path))
         };
         let Some(found) = found else { return Ok(None) };
         let Some(address) = self.identify(&found) else { return Ok(Some(Obstacle::Foreign(found.id))) };

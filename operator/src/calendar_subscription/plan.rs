@@ -226,11 +226,10 @@ fn verdict(object: &Validated, world: &World) -> Verdict {
 
 fn action(object: &Validated, world: &World, verdict: &Verdict, now: Timestamp) -> Action {
     match verdict {
-        Verdict::Undecided => Action::None,
+        // Without a scope there is no credential either.
+        Verdict::Undecided | Verdict::Waiting { missing: true, .. } => Action::None,
         Verdict::UserUnknown => Action::ResolveUser,
         Verdict::Denied(_) => remove(object, world),
-        // Without a scope there is no credential either.
-        Verdict::Waiting { missing: true, .. } => Action::None,
         Verdict::Waiting { missing: false, .. } => match maintain(object, world, now) {
             Maintenance::Do(action) => action,
             Maintenance::Nothing | Maintenance::Missing(_) => Action::None,

@@ -49,7 +49,7 @@ pub fn sort(listed: &[Subscription], known: &[Known], addresses: Addresses<'_>, 
     let by_id: HashMap<SubscriptionId, &Known> =
         known.iter().filter_map(|one| Some((one.remote?, one))).collect();
     let by_uid: HashMap<&str, &Known> = known.iter().map(|one| (one.uid.as_str(), one)).collect();
-    let mut seen: HashMap<&str, Vec<Sighting>> = HashMap::new();
+    let mut by_owner: HashMap<&str, Vec<Sighting>> = HashMap::new();
     let mut sorted = Sorted::default();
     for subscription in listed {
         let address = subscription.notification_url.as_deref().and_then(|url| addresses.identify(url));
@@ -65,13 +65,13 @@ pub fn sort(listed: &[Subscription], known: &[Known], addresses: Addresses<'_>, 
         };
         match owner {
             Some(known) => {
-                seen.entry(&known.uid).or_default().push(Sighting { id: subscription.id, current });
+                by_owner.entry(&known.uid).or_default().push(Sighting { id: subscription.id, current });
             }
             None => sorted.dead.push(subscription.id),
         }
     }
     for one in known.iter().filter(|one| one.in_scope) {
-        let sightings = seen.remove(one.uid.as_str()).unwrap_or_default();
+        let sightings = by_owner.remove(one.uid.as_str()).unwrap_or_default();
         let as_it_should_be = match (one.remote, sightings.as_slice()) {
             (None, []) => true,
             (Some(remote), [only]) => only.id == remote && only.current,

@@ -205,7 +205,7 @@ impl Election {
         };
         match result {
             Ok(lease) => {
-                self.written = lease.metadata.resource_version.clone();
+                self.written.clone_from(&lease.metadata.resource_version);
                 self.seen = Some((lease, sent));
                 self.deadline.set(sent + self.timing.renew_deadline);
                 Ok(None)

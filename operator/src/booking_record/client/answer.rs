@@ -55,8 +55,7 @@ struct ErrorBody {
 /// Reads an answer to a PUT or DELETE.
 pub(super) fn read(method: &Method, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Answer {
     match status {
-        200..=299 if *method == Method::DELETE => Answer::Cancelled,
-        404 | 410 if *method == Method::DELETE => Answer::Cancelled,
+        200..=299 | 404 | 410 if *method == Method::DELETE => Answer::Cancelled,
         200..=299 => {
             let id = serde_json::from_slice::<Booked>(body).ok().and_then(|booked| booked.booking_id);
             Answer::Booked { booking_id: id.map(|id| id.chars().take(ID_CHARS).collect()) }

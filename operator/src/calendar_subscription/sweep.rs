@@ -48,7 +48,7 @@ pub struct Sorted {
 pub fn sort(listed: &[Subscription], known: &[Known], addresses: Addresses<'_>, current_key: &str) -> Sorted {
     let by_id: HashMap<SubscriptionId, &Known> =
         known.iter().filter_map(|one| Some((one.remote?, one))).collect();
-    let by_uid: HashMap<&str, &Known> = known.iter().map(|one| (one.uid.as_str(), one)).collect();
+    let owners: HashMap<&str, &Known> = known.iter().map(|one| (one.uid.as_str(), one)).collect();
     let mut by_owner: HashMap<&str, Vec<Sighting>> = HashMap::new();
     let mut sorted = Sorted::default();
     for subscription in listed {
@@ -56,7 +56,7 @@ pub fn sort(listed: &[Subscription], known: &[Known], addresses: Addresses<'_>, 
         let current = address.as_ref().is_some_and(|address| address.key_id == current_key);
         // The status knows a subscription by its id even when the public URL was another one when it was made.
         let owner = match (&address, by_id.get(&subscription.id)) {
-            (Some(address), _) => by_uid.get(address.uid.as_str()).copied(),
+            (Some(address), _) => owners.get(address.uid.as_str()).copied(),
             (None, Some(known)) => Some(*known),
             (None, None) => {
                 sorted.foreign += 1;

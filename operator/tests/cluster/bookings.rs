@@ -1,0 +1,289 @@
+//! BookingRecords against the booking simulator.
+
+use std::{net::SocketAddr, time::Duration};
+
+use jiff::{Timestamp, ToSpan as _};
+use roomkeeper_crds::{
+    BookingRecord,
+    condition::{self, Type},
+};
+use serde_json::{Value, json};
+
+use crate::site::{Operator, Site, until};
+
+/// Tomorrow's meeting, as RFC 3339.
+pub fn tomorrow() -> (String, String) {
+    let from = Timestamp::from_second(Timestamp::now().as_second() + 24 * 3600).unwrap();
+    (from.to_string(), (from + 1.hour()).to_string())
+}
+
+/// A BookingRecord, without a scope unless one is applied.
+pub fn record(name: &str, from: &str, to: &str, room: &str) -> String {
+    format!(
+        "apiVersion: roomkeeper.dev/v1alpha1
+kind: BookingRecord
+metadata: {{name: {name}, namespace: NAMESPACE, labels: {{roomkeeper.dev/scope: contoso}}}}
+spec:
+  attendees: [user2@contoso.example]
+  iCalUId: uid-{name}
+  changeKey: ck1
+  dateTimeFrom: \"{from}\"
+  dateTimeTo: \"{to}\"
+  eventId: {name}
+  lastModifiedDateTime: \"2026-11-23T09:40:00Z\"
+  organizer: user1@contoso.example
+  sensitivity: normal
+  subject: Planning
+  state: Booked
+  subscriptionRef: {{name: user-one}}
+  singleValueExtendedProperties:
+    resources:
+    - {{resourceId: {room}, propertyId: p, manifestId: 3f0c2c1e-8d0a-4b59-9a55-2f4b7c0d6e21}}
+"
+    )
+}
+
+/// An AccessScope whose booking product is that one.
+fn scope(url: &str) -> String {
+    format!(
+        "apiVersion: v1
+kind: Secret
+metadata: {{name: booking, namespace: NAMESPACE}}
+stringData: {{X-Api-Key: demo-booking-key}}
+---
+apiVersion: roomkeeper.dev/v1alpha1
+kind: AccessScope
+metadata: {{name: contoso, namespace: NAMESPACE}}
+spec:
+  tenantId: 7f1d0cb7-93b9-405a-8dad-c21703b7af18
+  clientId: 9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11
+  credentials: {{clientSecret: {{secretName: graph}}}}
+  policies: [{{mode: RestrictAccess, groupId: 5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10}}]
+  addIn: {{manifestId: 3f0c2c1e-8d0a-4b59-9a55-2f4b7c0d6e21, audience: addin}}
+  consent: {{noticeVersion: \"2026-01\"}}
+  booking: {{url: \"{url}\", secretName: booking}}
+"
+    )
+}
+
+struct Product {
+    origin: String,
+    http: reqwest::Client,
+    ca: std::path::PathBuf,
+    running: booking_sim::Running,
+}
+
+impl Product {
+    async fn start(site: &Site) -> Self {
+        roomkeeper_service::tls::install_provider();
+        let folder = site.folder.path().join("booking-tls");
+        std::fs::create_dir_all(&folder).unwrap();
+        let running = booking_sim::start(booking_sim::Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls_dir: folder.clone(),
+            require_header: Some(("x-api-key".parse().unwrap(), "demo-booking-key".parse().unwrap())),
+            rate_per_minute: None,
+        })
+        .await
+        .unwrap();
+        let certificate = reqwest::Certificate::from_pem(running.ca_pem.as_bytes()).unwrap();
+        let http = reqwest::Client::builder().add_root_certificate(certificate).build().unwrap();
+        Self { origin: running.origin.clone(), http, ca: folder.join("ca.crt"), running }
+    }
+
+    async fn bookings(&self) -> Vec<Value> {
+        let request =
+            self.http.get(format!("{}/bookings", self.origin)).header("x-api-key", "demo-booking-key");
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        answer["value"].as_array().unwrap().clone()
+    }
+
+    /// PUTs and DELETEs so far.
+    async fn writes(&self) -> usize {
+        let log: Value = self
+            .http
+            .get(format!("{}/_sim/requests", self.origin))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let list = log
+            .as_array()
+            .or_else(|| log["requests"].as_array())
+            .or_else(|| log["value"].as_array())
+            .unwrap();
+        list.iter().filter(|one| one["method"] != "GET").count()
+    }
+}
+
+impl Drop for Product {
+    fn drop(&mut self) {
+        self.running.shutdown.cancel();
+    }
+}
+
+async fn operator(site: &Site, product: &Product) -> Operator {
+    let host = product.origin.strip_prefix("https://").unwrap();
+    let ca = product.ca.to_str().unwrap();
+    let flags = ["--public-url", "https://rooms.example", "--allowed-host", host, "--booking-ca", ca];
+    site.operator("a", &flags.map(str::to_owned)).await
+}
+
+#[tokio::test]
+async fn a_booking_is_made_moved_and_cancelled_and_a_quiet_record_stays_quiet() {
+    let site = Site::new().await;
+    let product = Product::start(&site).await;
+    let operator = operator(&site, &product).await;
+    site.apply(&scope(&product.origin)).await;
+    let (from, to) = tomorrow();
+    site.apply(&record("one", &from, &to, "room-1")).await;
+    let made = site.condition::<BookingRecord>("one", Type::Delivered, "True/Accepted").await;
+    let bookings = product.bookings().await;
+    assert_eq!(bookings.len(), 1);
+    assert_eq!(bookings[0]["subject"], "Planning");
+    assert_eq!(
+        made.status.as_ref().unwrap().bookings[0].booking_id.as_deref(),
+        bookings[0]["bookingId"].as_str()
+    );
+    assert_eq!(made.status.as_ref().unwrap().expires_at.as_ref().unwrap().0.to_string(), to);
+
+    // A run that finds nothing to do writes nothing but its own answer.
+    let writes = product.writes().await;
+    let ask = json!({"metadata": {"annotations": {"roomkeeper.dev/reconcile-requested-at": "1"}}});
+    let api = site.api::<BookingRecord>();
+    api.patch("one", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&ask)).await.unwrap();
+    let asked = until("the answer", async || {
+        let record = api.get("one").await.unwrap();
+        let handled = record.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
+        if handled.as_deref() == Some("1") { Ok(record) } else { Err(format!("{handled:?}")) }
+    })
+    .await;
+    assert_eq!(product.writes().await, writes);
+
+    // A changed change key is another version of the same booking.
+    site.apply(&record("one", &from, &to, "room-1").replace("changeKey: ck1", "changeKey: ck2")).await;
+    until("the generation is observed", async || {
+        let record = api.get("one").await.unwrap();
+        let observed = record.status.as_ref().and_then(|status| status.observed_generation);
+        if observed > asked.status.as_ref().unwrap().observed_generation {
+            Ok(())
+        } else {
+            Err(format!("{observed:?}"))
+        }
+    })
+    .await;
+    assert_eq!(product.writes().await, writes);
+
+    let later = (to.parse::<Timestamp>().unwrap() + 1.hour()).to_string();
+    site.apply(&record("one", &from, &later, "room-1")).await;
+    until("the moved booking", async || {
+        let bookings = product.bookings().await;
+        if bookings.len() == 1
+            && bookings[0]["end"].as_str().and_then(|end| end.parse::<Timestamp>().ok()) == later.parse().ok()
+        {
+            Ok(())
+        } else {
+            Err(format!("{bookings:?}"))
+        }
+    })
+    .await;
+
+    site.apply(&record("one", &from, &later, "room-1").replace("state: Booked", "state: Cancelled")).await;
+    let cancelled = site.condition::<BookingRecord>("one", Type::Delivered, "True/Cancelled").await;
+    assert!(product.bookings().await.is_empty());
+    assert!(cancelled.status.unwrap().bookings.is_empty());
+
+    let log = operator.process.log_tail(10_000);
+    assert!(!log.contains("demo-booking-key") && !log.contains("user1@contoso.example"), "{log}");
+}
+
+#[tokio::test]
+async fn a_taken_room_is_refused_with_the_products_reason_until_another_is_asked_for() {
+    let site = Site::new().await;
+    let product = Product::start(&site).await;
+    let _operator = operator(&site, &product).await;
+    site.apply(&scope(&product.origin)).await;
+    let (from, to) = tomorrow();
+    site.apply(&record("one", &from, &to, "room-1")).await;
+    site.condition::<BookingRecord>("one", Type::Delivered, "True/Accepted").await;
+    site.apply(&record("two", &from, &to, "room-1")).await;
+    let refused = site.condition::<BookingRecord>("two", Type::Delivered, "False/Rejected").await;
+    let conditions = &refused.status.as_ref().unwrap().conditions;
+    assert!(condition::get(conditions, Type::Stalled).unwrap().message.contains("Overlap"), "{conditions:?}");
+    // Its own status write brings it back, and it is left alone.
+    let writes = product.writes().await;
+    site.apply(&record("two", &from, &to, "room-2")).await;
+    site.condition::<BookingRecord>("two", Type::Delivered, "True/Accepted").await;
+    assert_eq!(product.writes().await, writes + 2, "one cancellation and one booking");
+}
+
+#[tokio::test]
+async fn a_product_that_fails_is_tried_again_and_its_wish_to_wait_is_obeyed() {
+    let site = Site::new().await;
+    let product = Product::start(&site).await;
+    let _operator = operator(&site, &product).await;
+    let fault = json!({"status": 503, "count": 1, "retryAfterSeconds": 3});
+    let answer =
+        product.http.post(format!("{}/_sim/faults", product.origin)).json(&fault).send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+    site.apply(&scope(&product.origin)).await;
+    let (from, to) = tomorrow();
+    site.apply(&record("one", &from, &to, "room-1")).await;
+    site.condition::<BookingRecord>("one", Type::Delivered, "False/BackendUnavailable").await;
+    site.condition::<BookingRecord>("one", Type::Delivered, "True/Accepted").await;
+    let log: Value = product
+        .http
+        .get(format!("{}/_sim/requests", product.origin))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let list =
+        log.as_array().or_else(|| log["requests"].as_array()).or_else(|| log["value"].as_array()).unwrap();
+    let times: Vec<Timestamp> = list
+        .iter()
+        .filter(|one| one["method"] == "PUT")
+        .map(|one| one["time"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(times.len(), 2, "{list:?}");
+    assert!(times[1].duration_since(times[0]).unsigned_abs() >= Duration::from_secs(3), "{times:?}");
+}
+
+#[tokio::test]
+async fn a_record_goes_when_its_booking_is_over() {
+    let site = Site::new().await;
+    let product = Product::start(&site).await;
+    let operator = operator(&site, &product).await;
+    site.apply(&scope(&product.origin)).await;
+    let end = Timestamp::from_second(Timestamp::now().as_second() + 4).unwrap();
+    site.apply(&record("one", "2026-01-01T09:00:00Z", &end.to_string(), "room-1")).await;
+    site.condition::<BookingRecord>("one", Type::Delivered, "True/Accepted").await;
+    let api = site.api::<BookingRecord>();
+    until("the record is gone", async || match api.get_opt("one").await.unwrap() {
+        None => Ok(()),
+        Some(record) => Err(format!("{:?}", record.status)),
+    })
+    .await;
+    assert!(Timestamp::now() >= end);
+    operator.metric("roomkeeper_bookingrecords_expired_total 1").await;
+    assert_eq!(product.bookings().await.len(), 1, "forgetting a record cancels nothing");
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_on_the_list_is_never_called() {
+    let site = Site::new().await;
+    let product = Product::start(&site).await;
+    let _operator = site.operator("a", &["--public-url", "https://rooms.example"].map(str::to_owned)).await;
+    site.apply(&scope(&product.origin)).await;
+    let (from, to) = tomorrow();
+    site.apply(&record("one", &from, &to, "room-1")).await;
+    let record = site.condition::<BookingRecord>("one", Type::Delivered, "False/BackendUnavailable").await;
+    let conditions = &record.status.as_ref().unwrap().conditions;
+    let message = &condition::get(conditions, Type::Stalled).unwrap().message;
+    assert!(message.contains("spec.booking.url") && message.contains("--allowed-host"), "{message}");
+    assert_eq!(product.writes().await, 0);
+}

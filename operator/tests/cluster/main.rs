@@ -1,0 +1,16 @@
+//! The operator's program against a real API server and the simulators.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod bookings;
+mod election;
+
+mod site;
+mod start;

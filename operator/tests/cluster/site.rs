@@ -1,0 +1,209 @@
+//! One installation of the operator in a namespace of its own, with the chart's RBAC.
+
+use std::{
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client, Resource, core::NamespaceResourceScope};
+use roomkeeper_controlplane::{
+    ControlPlane,
+    process::{Program, ScratchDir, Supervised, scratch_dir},
+};
+use roomkeeper_crds::condition;
+use serde::de::DeserializeOwned;
+use serde_yaml::Value;
+use tokio::sync::OnceCell;
+
+pub const WAIT: Duration = Duration::from_secs(60);
+
+/// Looks until it finds something; the last look's words tell what was there instead.
+pub async fn until<T, F: Future<Output = Result<T, String>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let seen = match look().await {
+            Ok(found) => return found,
+            Err(seen) => seen,
+        };
+        assert!(Instant::now() < deadline, "in vain for: {what}; last seen: {seen}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+pub struct Site {
+    pub control_plane: &'static ControlPlane,
+    pub client: Client,
+    pub namespace: String,
+    pub folder: ScratchDir,
+    kubeconfig: PathBuf,
+}
+
+pub struct Operator {
+    pub process: Supervised,
+    pub admin: String,
+    pub audit: PathBuf,
+}
+
+/// The shared API server with our kinds.
+pub async fn control_plane() -> &'static ControlPlane {
+    static CRDS: OnceCell<()> = OnceCell::const_new();
+    let control_plane = ControlPlane::shared().await.unwrap();
+    CRDS.get_or_init(|| async { control_plane.apply_crds(&root().join("crds/yaml")).await.unwrap() }).await;
+    control_plane
+}
+
+impl Site {
+    pub async fn new() -> Self {
+        Self::on(control_plane().await).await
+    }
+
+    pub async fn on(control_plane: &'static ControlPlane) -> Self {
+        let namespace = control_plane.namespace("operator").await.unwrap();
+        let user = format!("system:serviceaccount:{namespace}:roomkeeper-operator");
+        let groups = ["system:serviceaccounts", &format!("system:serviceaccounts:{namespace}")];
+        let kubeconfig = control_plane.kubeconfig_for(&user, &groups).unwrap();
+        let client = control_plane.admin_client().await.unwrap();
+        roomkeeper_controlplane::apply::apply_yaml(&client, &rbac(&namespace)).await.unwrap();
+        Self { control_plane, client, namespace, folder: scratch_dir("operator-test").unwrap(), kubeconfig }
+    }
+
+    /// Starts a replica that looks after this namespace alone.
+    pub async fn operator(&self, identity: &str, flags: &[String]) -> Operator {
+        let audit = self.folder.path().join(format!("audit-{identity}"));
+        let program = Program::new(env!("CARGO_BIN_EXE_roomkeeper-operator"))
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("RUST_LOG", "info,roomkeeper_operator=debug")
+            .args(["--namespace", &self.namespace, "--watch-namespace", &self.namespace])
+            .args(["--identity", identity, "--admin-listen", "127.0.0.1:0"])
+            .arg("--audit-dir")
+            .arg(&audit)
+            .args(["--lease-duration", "5s", "--lease-renew-deadline", "4s", "--lease-retry-period", "1s"])
+            .args(flags);
+        let process =
+            Supervised::spawn(program, &self.folder.path().join(format!("{identity}.log"))).unwrap();
+        let address = match process.wait_line("admin listening on ", WAIT).await {
+            Ok(address) => address,
+            Err(error) => panic!("{error}\n{}", process.log_tail(30)),
+        };
+        Operator { process, admin: format!("http://{address}"), audit }
+    }
+
+    pub async fn apply(&self, yaml: &str) {
+        let yaml = yaml.replace("NAMESPACE", &self.namespace);
+        roomkeeper_controlplane::apply::apply_yaml(&self.client, &yaml).await.unwrap();
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Holder of the lease.
+    pub async fn holder(&self) -> Result<String, String> {
+        let lease = self.api::<Lease>().get_opt("roomkeeper-operator").await.unwrap();
+        lease
+            .and_then(|lease| lease.spec?.holder_identity)
+            .filter(|holder| !holder.is_empty())
+            .ok_or_else(|| "nobody holds the lease".to_owned())
+    }
+
+    /// Waits until a condition of an object reads `Status/Reason`, and returns the object.
+    pub async fn condition<K>(&self, name: &str, type_: condition::Type, expected: &str) -> K
+    where
+        K: Conditioned,
+    {
+        let api = self.api::<K>();
+        until(&format!("{type_}={expected} of {name}"), async || {
+            let object =
+                api.get_opt(name).await.map_err(|error| error.to_string())?.ok_or("no such object")?;
+            let said: Vec<String> = object
+                .conditions()
+                .iter()
+                .map(|one| format!("{}={}/{}: {}", one.type_, one.status, one.reason, one.message))
+                .collect();
+            let found = condition::get(&object.conditions(), type_)
+                .is_some_and(|one| format!("{}/{}", one.status, one.reason) == expected);
+            if found { Ok(object) } else { Err(said.join("; ")) }
+        })
+        .await
+    }
+}
+
+impl Operator {
+    pub async fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let answer =
+            reqwest::get(format!("{}{path}", self.admin)).await.map_err(|error| error.to_string())?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.text().await.map_err(|error| error.to_string())?))
+    }
+
+    /// Waits until a metric has this value.
+    pub async fn metric(&self, line: &str) {
+        until(line, async || {
+            let (_, text) = self.get("/metrics").await?;
+            if text.lines().any(|one| one == line) { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
+    pub fn audit_text(&self) -> String {
+        let Ok(files) = fs::read_dir(&self.audit) else { return String::new() };
+        files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+    }
+}
+
+/// What has conditions.
+pub trait Conditioned:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + std::fmt::Debug
+{
+    fn conditions(&self) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>;
+}
+
+macro_rules! conditioned {
+    ($($kind:ty),+) => { $(impl Conditioned for $kind {
+        fn conditions(&self) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+            self.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default()
+        }
+    })+ };
+}
+
+conditioned!(
+    roomkeeper_crds::AccessScope,
+    roomkeeper_crds::CalendarSubscription,
+    roomkeeper_crds::BookingRecord
+);
+
+/// The chart's RBAC for this namespace, and leave to read the Secrets of the tests.
+fn rbac(namespace: &str) -> String {
+    let text = fs::read_to_string(root().join("charts/roomkeeper/templates/rbac-operator.yaml")).unwrap();
+    let text = text.replace("{{ .Release.Namespace }}", namespace);
+    assert!(!text.contains("{{"), "the chart uses another expression: {text}");
+    let mut documents = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(&text) {
+        let mut value: Value = serde::Deserialize::deserialize(document).unwrap();
+        // Cluster-wide objects of one test must not be those of another.
+        if value["kind"] == "ClusterRoleBinding" {
+            value["metadata"]["name"] = format!("roomkeeper-operator-{namespace}").into();
+        }
+        documents.push(serde_yaml::to_string(&value).unwrap());
+    }
+    documents.push(format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: secrets, namespace: {namespace}}}\n\
+         rules: [{{apiGroups: [''], resources: [secrets], resourceNames: [graph, booking], verbs: [get]}}]\n"
+    ));
+    documents.push(format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: secrets, namespace: {namespace}}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: secrets}}\n\
+         subjects: [{{kind: ServiceAccount, name: roomkeeper-operator, namespace: {namespace}}}]\n"
+    ));
+    documents.join("---\n")
+}

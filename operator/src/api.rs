@@ -11,7 +11,7 @@ use roomkeeper_crds::annotation;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::key::Key;
+use crate::{context::Process, key::Key, lease::NotLeader};
 
 /// Longest wait for one answer, retries of the client included.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -51,6 +51,9 @@ pub enum ApiError {
     /// An answer that is an error.
     #[error("{0}")]
     Kube(#[from] kube::Error),
+    /// The lease is lost: what was found out may be out of date, and another replica writes now.
+    #[error("nothing was written: {0}")]
+    NotLeader(#[from] NotLeader),
     /// The object that was read does not fit its type.
     #[error("the object does not fit the schema of this version")]
     Undecodable,
@@ -99,10 +102,11 @@ pub async fn live<K: Object>(client: &Client, key: &Key) -> Result<Option<K>, Ap
 /// # Errors
 /// A conflict when the object was deleted, or replaced by another of the same name.
 pub async fn apply_status<K: Object>(
-    client: &Client,
+    process: &Process,
     object: &K,
     status: &impl Serialize,
 ) -> Result<(), ApiError> {
+    process.deadline.check()?;
     let key = Key::of(object);
     let body = json!({
         "apiVersion": K::api_version(&()),
@@ -110,7 +114,7 @@ pub async fn apply_status<K: Object>(
         "metadata": {"name": key.name, "uid": object.uid()},
         "status": status,
     });
-    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), &key.namespace);
+    let api: Api<Guarded<K>> = Api::namespaced(process.kube.clone(), &key.namespace);
     let params = PatchParams::apply(annotation::MANAGER_OPERATOR).force();
     bounded(api.patch_status(&key.name, &params, &Patch::Apply(&body))).await?;
     Ok(())
@@ -120,10 +124,14 @@ pub async fn apply_status<K: Object>(
 ///
 /// # Errors
 /// A conflict when the object changed since it was read.
-pub async fn add_finalizer<K: Object>(client: &Client, object: &K, finalizer: &str) -> Result<(), ApiError> {
+pub async fn add_finalizer<K: Object>(
+    process: &Process,
+    object: &K,
+    finalizer: &str,
+) -> Result<(), ApiError> {
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(finalizer.to_owned());
-    set_finalizers(client, object, &finalizers).await
+    set_finalizers(process, object, &finalizers).await
 }
 
 /// Takes a finalizer away; an object that is gone has none.
@@ -131,28 +139,29 @@ pub async fn add_finalizer<K: Object>(client: &Client, object: &K, finalizer: &s
 /// # Errors
 /// A conflict when the object changed since it was read.
 pub async fn remove_finalizer<K: Object>(
-    client: &Client,
+    process: &Process,
     object: &K,
     finalizer: &str,
 ) -> Result<(), ApiError> {
     let finalizers: Vec<String> =
         object.finalizers().iter().filter(|present| *present != finalizer).cloned().collect();
-    match set_finalizers(client, object, &finalizers).await {
+    match set_finalizers(process, object, &finalizers).await {
         Err(error) if error.code() == Some(404) => Ok(()),
         result => result,
     }
 }
 
 async fn set_finalizers<K: Object>(
-    client: &Client,
+    process: &Process,
     object: &K,
     finalizers: &[String],
 ) -> Result<(), ApiError> {
+    process.deadline.check()?;
     let key = Key::of(object);
     let body = json!({"metadata": {
         "uid": object.uid(), "resourceVersion": object.resource_version(), "finalizers": finalizers,
     }});
-    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), &key.namespace);
+    let api: Api<Guarded<K>> = Api::namespaced(process.kube.clone(), &key.namespace);
     let params = PatchParams {
         field_manager: Some(annotation::MANAGER_OPERATOR.to_owned()),
         ..PatchParams::default()
@@ -165,11 +174,12 @@ async fn set_finalizers<K: Object>(
 ///
 /// # Errors
 /// A conflict when it changed since.
-pub async fn delete<K: Object>(client: &Client, object: &K) -> Result<(), ApiError> {
+pub async fn delete<K: Object>(process: &Process, object: &K) -> Result<(), ApiError> {
+    process.deadline.check()?;
     let key = Key::of(object);
     let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), &key.namespace);
+    let api: Api<Guarded<K>> = Api::namespaced(process.kube.clone(), &key.namespace);
     bounded(api.delete(&key.name, &params)).await?;
     Ok(())
 }

@@ -45,11 +45,11 @@ pub async fn apply(
     scope: &Validated,
     finalizer: Finalizer,
 ) -> Result<bool, ApplyError> {
-    let kube = &context.process.kube;
+    let process = &context.process;
     let farewell = match finalizer {
         Finalizer::Keep => return Ok(false),
         Finalizer::Add => {
-            api::add_finalizer(kube, object, annotation::FINALIZER_END_SUBSCRIPTIONS).await?;
+            api::add_finalizer(process, object, annotation::FINALIZER_END_SUBSCRIPTIONS).await?;
             return Ok(false);
         }
         Finalizer::Remove(farewell) => farewell,
@@ -77,7 +77,7 @@ pub async fn apply(
             .await?;
         }
     }
-    api::remove_finalizer(kube, object, annotation::FINALIZER_END_SUBSCRIPTIONS).await?;
+    api::remove_finalizer(process, object, annotation::FINALIZER_END_SUBSCRIPTIONS).await?;
     context.directory.remove(&scope.uid);
     context.memory.forget(&scope.uid);
     context.process.clients.forget(&scope.uid);

@@ -68,11 +68,16 @@ impl Memory {
         Some(std::time::Duration::try_from(at.duration_since(now)).unwrap_or_default())
     }
 
-    /// Asks again at the next opportunity: a call was refused for a reason that concerns the whole scope.
-    pub fn doubt(&self, uid: &str) {
-        if let Some(scope) = self.all().get_mut(uid) {
+    /// Asks again at the next opportunity: a call was refused for a reason that concerns the whole scope. Returns whether
+    /// that is news; where trouble is known already, its own times hold.
+    pub fn doubt(&self, uid: &str) -> bool {
+        let mut all = self.all();
+        let Some(scope) = all.get_mut(uid) else { return false };
+        let news = scope.ask_at.is_some() && scope.answers.as_ref().is_some_and(Answers::is_good);
+        if news {
             scope.ask_at = None;
         }
+        news
     }
 
     /// Whether an answer for this generation has come in, good or bad.

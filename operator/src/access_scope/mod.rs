@@ -173,7 +173,7 @@ async fn write(context: &Context, object: &AccessScope, status: &AccessScopeStat
     if before == Some(status) {
         return Ok(());
     }
-    api::apply_status(&context.process.kube, object, status).await.map_err(Error::Status)?;
+    api::apply_status(&context.process, object, status).await.map_err(Error::Status)?;
     let conditions = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
     context.process.events.transition(object, conditions, &status.conditions).await;
     Ok(())

@@ -134,7 +134,7 @@ impl Reconcile for BookingRecord {
 }
 
 async fn expire(context: &Context, record: &BookingRecord) -> Result<Duration, Error> {
-    match api::delete(&context.process.kube, record).await {
+    match api::delete(&context.process, record).await {
         Ok(()) => {
             context.process.metrics.records_expired.inc();
             Ok(Duration::MAX)
@@ -191,7 +191,7 @@ async fn write(context: &Context, object: &BookingRecord, status: &BookingRecord
     if before == Some(status) {
         return Ok(());
     }
-    api::apply_status(&context.process.kube, object, status).await.map_err(Error::Status)?;
+    api::apply_status(&context.process, object, status).await.map_err(Error::Status)?;
     let conditions = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
     context.process.events.transition(object, conditions, &status.conditions).await;
     Ok(())

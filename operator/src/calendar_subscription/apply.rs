@@ -59,7 +59,7 @@ pub async fn apply(
         Action::None => return Ok(Outcome::Nothing),
         Action::AddFinalizer => {
             let finalizer = annotation::FINALIZER_GRAPH_SUBSCRIPTION;
-            api::add_finalizer(&context.process.kube, raw, finalizer).await?;
+            api::add_finalizer(&context.process, raw, finalizer).await?;
             return Ok(Outcome::FinalizerAdded);
         }
         _ => {}
@@ -237,9 +237,15 @@ impl Step<'_> {
         if address.uid == self.object.uid && self.is_current(&address) {
             return Ok(Some(Obstacle::Adopt(found)));
         }
-        if address.uid != self.object.uid
-            && !self.context.subscriptions.under(&super::uid_term(&address.uid)).is_empty()
-        {
+        let twins = match &address.uid {
+            own if *own == self.object.uid => Vec::new(),
+            other => self.context.subscriptions.under(&super::uid_term(other)),
+        };
+        if !twins.is_empty() {
+            // What becomes of it is for the reconciler of that object to decide, which may not know of it.
+            let seen = Sighting { id: found.id, current: self.is_current(&address) };
+            self.context.sightings.put(&address.uid, vec![seen]);
+            self.context.subscriptions.trigger_all(twins);
             return Ok(Some(Obstacle::Twin));
         }
         self.client.delete_subscription(&self.cause, &found.id).await?;

@@ -96,7 +96,7 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
         withdraw(context, &object, &scope, &user).await?;
     }
     let finalizer = annotation::FINALIZER_GRAPH_SUBSCRIPTION;
-    api::remove_finalizer(&context.process.kube, &raw, finalizer).await?;
+    api::remove_finalizer(&context.process, &raw, finalizer).await?;
     context.forget(&object.uid);
     Ok(Duration::MAX)
 }
@@ -197,6 +197,7 @@ async fn withdraw(
             field_manager: Some(annotation::MANAGER_OPERATOR.to_owned()),
             ..PatchParams::default()
         };
+        context.process.deadline.check().map_err(ApiError::from)?;
         bounded(api.patch(&key.name, &params, &Patch::Merge(&body))).await?;
         tracing::info!(object = %object.key, consent = key.name, "consent withdrawn with the deletion");
     }

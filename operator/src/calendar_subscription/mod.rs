@@ -128,6 +128,10 @@ impl Reconcile for CalendarSubscription {
         if object.deleted_at.is_some() {
             return Ok(finalize::finalize(&context, &object.key).await?);
         }
+        if object.status.conditions.is_empty() && object.has_finalizer {
+            // First sight is said before Graph is asked, which may take its time.
+            write(&context, &self, status::unproven(&object, now)).await?;
+        }
         // What was done is written down also when a later step fails.
         let mut status = object.status.clone();
         let result = steps(&context, &self, object, &mut status, now).await;
@@ -202,9 +206,9 @@ async fn steps(
 impl Context {
     /// A call was refused for a reason that concerns the whole scope: it is tried again there.
     fn doubt(&self, scope: &Key) {
-        if let Some(scope) = self.scopes.get(scope) {
-            self.memory.doubt(&scope.uid().unwrap_or_default());
-            self.scopes.trigger(&Key::of(&scope));
+        let uid = self.scopes.get(scope).and_then(|scope| scope.uid()).unwrap_or_default();
+        if self.memory.doubt(&uid) {
+            self.scopes.trigger(scope);
         }
     }
 }
@@ -220,7 +224,7 @@ async fn write(
     }
     // The worker's part; leaving it out of the apply leaves it as it is.
     status.delivery = None;
-    api::apply_status(&context.process.kube, object, &status).await.map_err(Error::Status)?;
+    api::apply_status(&context.process, object, &status).await.map_err(Error::Status)?;
     let conditions = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
     context.process.events.transition(object, conditions, &status.conditions).await;
     Ok(())

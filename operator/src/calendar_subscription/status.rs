@@ -293,7 +293,7 @@ fn failed(object: &Validated, verdict: &Verdict, error: &GraphError, now: Timest
 }
 
 /// First sight, or still nothing to go by: says so only where nothing was said before.
-fn unproven(object: &Validated, now: Timestamp) -> CalendarSubscriptionStatus {
+pub fn unproven(object: &Validated, now: Timestamp) -> CalendarSubscriptionStatus {
     let mut status = object.status.clone();
     if status.conditions.is_empty() {
         status.observed_generation = Some(object.generation);

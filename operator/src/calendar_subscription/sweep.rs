@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use roomkeeper_crds::{AccessScope, CalendarSubscription};
-use roomkeeper_graph::{Cause, GraphClient, GraphError, Subscription, SubscriptionId};
+use roomkeeper_graph::{Cause, Decision, GraphClient, GraphError, Subscription, SubscriptionId};
 
 use super::{address::Addresses, sightings::Sighting};
 use crate::{access_scope, context::Context, key::Key};
@@ -96,7 +96,13 @@ pub async fn if_due(context: &Context, scope: &AccessScope, key: &Key, uid: &str
         Ok(()) => REGULAR,
         Err(error) => {
             tracing::warn!(scope = %key, %error, "the sweep failed; tried again");
-            RETRY
+            match &error {
+                SweepError::Graph(error) => match error.decision() {
+                    Decision::Wait(wait) => wait.max(RETRY),
+                    _ => RETRY,
+                },
+                SweepError::Access(_) => RETRY,
+            }
         }
     };
     if let Ok(at) = now.checked_add(next) {

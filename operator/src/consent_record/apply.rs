@@ -29,6 +29,7 @@ fn label(scope: &str) -> Option<BTreeMap<String, String>> {
 /// # Errors
 /// At the API server.
 pub async fn create(context: &Context, new: &NewSubscription) -> Result<bool, ApiError> {
+    context.process.deadline.check()?;
     let kube = &context.process.kube;
     let object = CalendarSubscription {
         metadata: ObjectMeta {

@@ -74,7 +74,7 @@ impl Reconcile for ConsentRecord {
             }
         };
         let status = ConsentRecordStatus { subscription: Some(subscription) };
-        api::apply_status(&context.process.kube, &self, &status).await.map_err(Error::Status)?;
+        api::apply_status(&context.process, &self, &status).await.map_err(Error::Status)?;
         Ok(Duration::MAX)
     }
 

@@ -11,6 +11,10 @@
 
 mod bookings;
 mod election;
-
+mod endpoint;
+mod graph;
 mod site;
 mod start;
+mod subscriptions;
+mod takeover;
+mod world;

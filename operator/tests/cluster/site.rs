@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_yaml::Value;
 use tokio::sync::OnceCell;
 
-pub const WAIT: Duration = Duration::from_secs(60);
+pub const WAIT: Duration = Duration::from_mins(1);
 
 /// Looks until it finds something; the last look's words tell what was there instead.
 pub async fn until<T, F: Future<Output = Result<T, String>>>(what: &str, mut look: impl FnMut() -> F) -> T {
@@ -38,7 +38,6 @@ pub fn root() -> &'static Path {
 }
 
 pub struct Site {
-    pub control_plane: &'static ControlPlane,
     pub client: Client,
     pub namespace: String,
     pub folder: ScratchDir,
@@ -71,7 +70,7 @@ impl Site {
         let kubeconfig = control_plane.kubeconfig_for(&user, &groups).unwrap();
         let client = control_plane.admin_client().await.unwrap();
         roomkeeper_controlplane::apply::apply_yaml(&client, &rbac(&namespace)).await.unwrap();
-        Self { control_plane, client, namespace, folder: scratch_dir("operator-test").unwrap(), kubeconfig }
+        Self { client, namespace, folder: scratch_dir("operator-test").unwrap(), kubeconfig }
     }
 
     /// Starts a replica that looks after this namespace alone.

@@ -1,0 +1,166 @@
+//! The Graph simulator and an installation that is connected to it.
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use kube::ResourceExt as _;
+use reqwest::Method;
+use roomkeeper_crds::{AccessScope, condition::Type};
+use serde_json::{Value, json};
+
+use crate::{
+    endpoint::Endpoint,
+    site::{Operator, Site, until},
+    world::{self, CLIENT, DIRECTORY_CLIENT, TENANT},
+};
+
+pub struct Graph {
+    pub origin: String,
+    http: reqwest::Client,
+    ca: PathBuf,
+    _running: graph_sim::Running,
+}
+
+impl Graph {
+    async fn start(site: &Site, world: &Value, endpoint: &Endpoint) -> Self {
+        let folder = site.folder.path().join("graph-tls");
+        let world = graph_sim::World::from_yaml(&serde_yaml::to_string(world).unwrap()).unwrap();
+        let running = graph_sim::start(graph_sim::Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            world,
+            tls_dir: Some(folder.clone()),
+            trust_pem: Some(fs::read(&endpoint.ca).unwrap()),
+        })
+        .await
+        .unwrap();
+        let certificate = reqwest::Certificate::from_pem(running.ca_pem.as_bytes()).unwrap();
+        let http = reqwest::Client::builder().add_root_certificate(certificate).build().unwrap();
+        Self { origin: running.origin.clone(), http, ca: folder.join("ca.crt"), _running: running }
+    }
+
+    /// Living subscriptions for a user's calendar.
+    pub async fn subscriptions_of(&self, user: &str) -> Vec<Value> {
+        let all: Value = self.sim("/_sim/subscriptions").await;
+        list(&all, "subscriptions").into_iter().filter(|one| one.to_string().contains(user)).collect()
+    }
+
+    /// Requests of a method whose path contains `part`, oldest first.
+    pub async fn requests(&self, method: &str, part: &str) -> Vec<Value> {
+        let all: Value = self.sim("/_sim/requests").await;
+        list(&all, "requests")
+            .into_iter()
+            .filter(|one| one["method"] == method && one.to_string().contains(part))
+            .collect()
+    }
+
+    pub async fn faults(&self, faults: &Value) {
+        let answer =
+            self.http.post(format!("{}/_sim/faults", self.origin)).json(faults).send().await.unwrap();
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// A call to Graph as an app of the tenant; returns status and body.
+    pub async fn call(
+        &self,
+        app: (&str, &str),
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
+        let form = format!(
+            "grant_type=client_credentials&client_id={}&client_secret={}&scope={}/.default",
+            app.0, app.1, self.origin
+        );
+        let token: Value = self
+            .http
+            .post(format!("{}/{TENANT}/oauth2/v2.0/token", self.origin))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let mut request = self
+            .http
+            .request(method, format!("{}/v1.0{path}", self.origin))
+            .bearer_auth(token["access_token"].as_str().unwrap());
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null))
+    }
+
+    /// The same app as the operator's, from elsewhere.
+    pub async fn as_operator(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.call((CLIENT, "demo"), method, path, body).await
+    }
+
+    pub async fn leave_group(&self, user: &str) {
+        let path = format!("/groups/{}/members/{user}/$ref", world::GROUP);
+        let (status, body) = self.call((DIRECTORY_CLIENT, "directory"), Method::DELETE, &path, None).await;
+        assert_eq!(status, 204, "{body}");
+    }
+
+    pub async fn join_group(&self, user: &str) {
+        let path = format!("/groups/{}/members/$ref", world::GROUP);
+        let body = json!({"@odata.id": format!("{}/v1.0/directoryObjects/{user}", self.origin)});
+        let (status, body) =
+            self.call((DIRECTORY_CLIENT, "directory"), Method::POST, &path, Some(body)).await;
+        assert_eq!(status, 204, "{body}");
+    }
+
+    async fn sim(&self, path: &str) -> Value {
+        self.http.get(format!("{}{path}", self.origin)).send().await.unwrap().json().await.unwrap()
+    }
+}
+
+fn list(answer: &Value, name: &str) -> Vec<Value> {
+    answer
+        .as_array()
+        .or_else(|| answer[name].as_array())
+        .or_else(|| answer["value"].as_array())
+        .unwrap()
+        .clone()
+}
+
+/// An installation with its Graph and its endpoint.
+pub struct Connected {
+    pub site: Site,
+    pub graph: Graph,
+    pub endpoint: Endpoint,
+}
+
+impl Connected {
+    pub async fn new(users: usize) -> Self {
+        let site = Site::new().await;
+        let endpoint = Endpoint::start(site.folder.path()).await;
+        let graph = Graph::start(&site, &world::tenant(users), &endpoint).await;
+        Self { site, graph, endpoint }
+    }
+
+    pub async fn operator(&self, identity: &str) -> Operator {
+        let host = self.graph.origin.strip_prefix("https://").unwrap();
+        let ca = self.graph.ca.to_str().unwrap();
+        let flags = ["--public-url", &self.endpoint.url, "--allowed-host", host, "--graph-ca", ca];
+        self.site.operator(identity, &flags.map(str::to_owned)).await
+    }
+
+    /// Applies the scope and waits until it is ready; returns its uid.
+    pub async fn scope(&self) -> String {
+        self.site.apply(&world::scope("contoso", &self.graph.origin)).await;
+        let scope = self.site.condition::<AccessScope>("contoso", Type::Ready, "True/Succeeded").await;
+        scope.uid().unwrap()
+    }
+
+    /// Waits until a user's calendar has that many living subscriptions.
+    pub async fn living(&self, user: &str, count: usize) -> Vec<Value> {
+        until(&format!("{count} subscriptions at Graph"), async || {
+            let found = self.graph.subscriptions_of(user).await;
+            if found.len() == count { Ok(found) } else { Err(format!("{found:?}")) }
+        })
+        .await
+    }
+}

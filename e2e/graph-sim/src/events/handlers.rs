@@ -1,0 +1,271 @@
+//! The calls on events.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Change,
+    attendee_copies::{end, follow},
+    content::{Event, Person},
+    filter::Filter,
+    ids,
+    render::{self, PROPERTIES},
+    store::{MailboxKey, change},
+    write,
+};
+use crate::{
+    app::lock,
+    errors::GraphError,
+    graph::{Call, Reply},
+    notify::publish,
+    odata::{PropertyId, expand, link, number, select},
+    subscriptions::ChangeType,
+    world::User,
+};
+
+/// Events on a page without `$top`.
+const DEFAULT_PAGE: usize = 10;
+/// Largest page of Outlook.
+const LARGEST_PAGE: usize = 1_000;
+/// Furthest that can be skipped.
+const LARGEST_SKIP: usize = 1_000_000;
+
+/// `/users/{id}/events`.
+pub(crate) async fn collection(call: &Call<'_>, user: &str) -> Result<Reply, GraphError> {
+    let user = enter(call, user)?;
+    let _slot = slot(call, &user)?;
+    if call.request.method == Method::POST {
+        call.query.only(&[])?;
+        let body = call.request.json()?;
+        slow(call).await;
+        return create(call, &user, &body);
+    }
+    let reply = list(call, &user)?;
+    slow(call).await;
+    Ok(reply)
+}
+
+/// `/users/{id}/events/{id}`.
+pub(crate) async fn item(call: &Call<'_>, user: &str, id: &str) -> Result<Reply, GraphError> {
+    let user = enter(call, user)?;
+    let _slot = slot(call, &user)?;
+    if !ids::is_well_formed(id) {
+        return Err(GraphError::new(StatusCode::BAD_REQUEST, "ErrorInvalidIdMalformed", "Id is malformed."));
+    }
+    if call.request.method == Method::GET {
+        // What is read may be old by the time that it arrives.
+        let reply = get(call, &user, id);
+        slow(call).await;
+        return reply;
+    }
+    call.query.only(&[])?;
+    let body = if call.request.method == Method::PATCH { Some(call.request.json()?) } else { None };
+    slow(call).await;
+    match body {
+        Some(body) => update(call, &user, id, &body),
+        None => delete(call, &user, id),
+    }
+}
+
+async fn slow(call: &Call<'_>) {
+    call.app.clock.pause(call.app.faults.calendar_latency()).await;
+}
+
+fn slot(call: &Call<'_>, user: &User) -> Result<super::concurrency::Slot, GraphError> {
+    call.app.concurrency.enter(call.caller.tenant, call.caller.client_id, user.id)
+}
+
+/// The user whose calendar it is, when the caller may touch it.
+fn enter(call: &Call<'_>, key: &str) -> Result<Arc<User>, GraphError> {
+    let roles: &[&str] = if call.request.method == Method::GET {
+        &["Calendars.Read", "Calendars.ReadWrite"]
+    } else {
+        &["Calendars.ReadWrite"]
+    };
+    if !call.caller.has_any(roles) {
+        return Err(GraphError::new(
+            StatusCode::FORBIDDEN,
+            "ErrorAccessDenied",
+            "Access is denied. Check credentials and try again.",
+        ));
+    }
+    let user = lock(&call.app.directory).user_named(call.caller.tenant, key).ok_or_else(|| {
+        GraphError::new(
+            StatusCode::NOT_FOUND,
+            "ErrorInvalidUser",
+            format!("The requested user '{key}' is invalid."),
+        )
+    })?;
+    if user.mailbox {
+        return Ok(user);
+    }
+    Err(GraphError::new(
+        StatusCode::NOT_FOUND,
+        "MailboxNotEnabledForRESTAPI",
+        "The mailbox is either inactive, soft-deleted, or is hosted on-premise.",
+    ))
+}
+
+fn not_found() -> GraphError {
+    GraphError::new(
+        StatusCode::NOT_FOUND,
+        "ErrorItemNotFound",
+        "The specified object was not found in the store.",
+    )
+}
+
+fn mailbox(call: &Call<'_>, user: &User) -> MailboxKey {
+    (call.caller.tenant, user.id)
+}
+
+/// `If-Match` with another version than the current one.
+fn unchanged(call: &Call<'_>, event: &Event) -> Result<(), GraphError> {
+    match call.request.header("if-match") {
+        None | Some("*") => Ok(()),
+        Some(etag) if etag == event.etag() => Ok(()),
+        Some(_) => Err(GraphError::new(
+            StatusCode::PRECONDITION_FAILED,
+            "ErrorIrresolvableConflict",
+            "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item.",
+        )),
+    }
+}
+
+/// What of an event is shown.
+struct View {
+    selected: Option<Vec<&'static str>>,
+    expanded: Vec<PropertyId>,
+}
+
+impl View {
+    fn of(call: &Call<'_>) -> Result<Self, GraphError> {
+        Ok(Self { selected: select(&call.query, "event", PROPERTIES)?, expanded: expand(&call.query)? })
+    }
+
+    fn render(&self, call: &Call<'_>, event: &Event) -> Map<String, Value> {
+        render::event(event, self.selected.as_deref(), &self.expanded, &call.prefer)
+    }
+
+    fn context(&self, call: &Call<'_>, user: &User, suffix: &str) -> String {
+        let mut columns = self.selected.clone().unwrap_or_default();
+        if !self.expanded.is_empty() {
+            columns.push("singleValueExtendedProperties()");
+        }
+        let columns = if columns.is_empty() { String::new() } else { format!("({})", columns.join(",")) };
+        call.context(&format!("users('{}')/events{columns}{suffix}", user.id))
+    }
+
+    fn entity(&self, call: &Call<'_>, user: &User, event: &Event) -> Value {
+        let mut body = self.render(call, event);
+        body.insert("@odata.context".to_owned(), self.context(call, user, "/$entity").into());
+        Value::Object(body)
+    }
+}
+
+fn applied(call: &Call<'_>, reply: Reply) -> Reply {
+    match call.prefer.applied() {
+        Some(applied) => reply.with_header("preference-applied", &applied),
+        None => reply,
+    }
+}
+
+fn get(call: &Call<'_>, user: &User, id: &str) -> Result<Reply, GraphError> {
+    call.query.only(&["$select", "$expand"])?;
+    let view = View::of(call)?;
+    let calendars = lock(&call.app.calendars);
+    let event = calendars.get(mailbox(call, user), id).ok_or_else(not_found)?;
+    Ok(applied(call, Reply::ok(view.entity(call, user, event))))
+}
+
+fn list(call: &Call<'_>, user: &User) -> Result<Reply, GraphError> {
+    call.query.only(&["$select", "$expand", "$filter", "$top", "$skip", "$count"])?;
+    let view = View::of(call)?;
+    let filter = call.query.get("$filter").map(Filter::parse).transpose()?;
+    let top = number(call, "$top", LARGEST_PAGE, 1)?.or(call.prefer.page_size).unwrap_or(DEFAULT_PAGE);
+    let skip = number(call, "$skip", LARGEST_SKIP, 0)?.unwrap_or(0);
+    let count = call.query.flag("$count")?;
+    let calendars = lock(&call.app.calendars);
+    let matching: Vec<&Event> = calendars
+        .all(mailbox(call, user))
+        .filter(|event| filter.as_ref().is_none_or(|filter| filter.admits(event)))
+        .collect();
+    let page: Vec<Value> =
+        matching.iter().skip(skip).take(top).map(|event| Value::Object(view.render(call, event))).collect();
+    let reached = skip.saturating_add(page.len());
+    let mut body = json!({"@odata.context": view.context(call, user, ""), "value": page});
+    if let Some(body) = body.as_object_mut() {
+        if count {
+            body.insert("@odata.count".to_owned(), matching.len().into());
+        }
+        if reached < matching.len() {
+            body.insert("@odata.nextLink".to_owned(), link(call, "$skip", &reached.to_string()).into());
+        }
+    }
+    Ok(applied(call, Reply::ok(body)))
+}
+
+/// A write shows the whole event.
+fn whole(call: &Call<'_>, user: &User, event: &Event) -> Value {
+    View { selected: None, expanded: Vec::new() }.entity(call, user, event)
+}
+
+fn create(call: &Call<'_>, user: &User, body: &Value) -> Result<Reply, GraphError> {
+    let (shared, private) = write::create(body)?;
+    let mailbox = mailbox(call, user);
+    let now = call.app.clock.now();
+    let directory = lock(&call.app.directory);
+    let mut calendars = lock(&call.app.calendars);
+    if let Some(transaction) = &private.transaction_id
+        && calendars.all(mailbox).any(|event| event.private.transaction_id.as_ref() == Some(transaction))
+    {
+        return Err(GraphError::new(
+            StatusCode::CONFLICT,
+            "ErrorDuplicateTransactionId",
+            "Your request can't be completed. The TransactionId was used by another event.",
+        ));
+    }
+    let organizer = Person { name: user.display_name.clone(), address: user.address().to_owned() };
+    let event = Event::new(now, user.id, organizer, shared, private);
+    let shown = whole(call, user, &event);
+    let mut changes = vec![calendars.add(mailbox, event.clone())];
+    changes.extend(follow(&mut calendars, &directory, call.caller.tenant, None, &event, now));
+    drop((calendars, directory));
+    publish(call.app, changes);
+    Ok(applied(call, Reply::created(shown)))
+}
+
+fn update(call: &Call<'_>, user: &User, id: &str, body: &Value) -> Result<Reply, GraphError> {
+    let mailbox = mailbox(call, user);
+    let now = call.app.clock.now();
+    let directory = lock(&call.app.directory);
+    let mut calendars = lock(&call.app.calendars);
+    let event = calendars.get_mut(mailbox, id).ok_or_else(not_found)?;
+    unchanged(call, event)?;
+    let before = event.clone();
+    let (mut shared, mut private) = (event.shared.clone(), event.private.clone());
+    write::update(body, &mut shared, &mut private)?;
+    (event.shared, event.private) = (shared, private);
+    event.touch(now);
+    let after = event.clone();
+    let mut changes = vec![change(mailbox, &after, ChangeType::Updated)];
+    changes.extend(follow(&mut calendars, &directory, call.caller.tenant, Some(&before), &after, now));
+    drop((calendars, directory));
+    publish(call.app, changes);
+    Ok(applied(call, Reply::ok(whole(call, user, &after))))
+}
+
+fn delete(call: &Call<'_>, user: &User, id: &str) -> Result<Reply, GraphError> {
+    let mailbox = mailbox(call, user);
+    let now = call.app.clock.now();
+    let directory = lock(&call.app.directory);
+    let mut calendars = lock(&call.app.calendars);
+    unchanged(call, calendars.get(mailbox, id).ok_or_else(not_found)?)?;
+    let (event, deleted) = calendars.remove(mailbox, id).ok_or_else(not_found)?;
+    let mut changes: Vec<Change> = vec![deleted];
+    changes.extend(end(&mut calendars, &directory, call.caller.tenant, &event, now));
+    drop((calendars, directory));
+    publish(call.app, changes);
+    Ok(Reply::no_content())
+}

@@ -1,0 +1,44 @@
+//! Events of default calendars (graph-facts §6).
+
+mod attendee_copies;
+mod concurrency;
+mod content;
+mod filter;
+mod handlers;
+mod ids;
+mod parts;
+mod recurrence;
+mod render;
+mod store;
+mod windows_zones;
+mod write;
+mod zone;
+
+use uuid::Uuid;
+
+pub(crate) use self::{
+    concurrency::Concurrency,
+    handlers::{collection, item},
+    store::Calendars,
+    zone::Zone,
+};
+use crate::subscriptions::ChangeType;
+
+/// Something happened to an event.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) tenant: Uuid,
+    pub(crate) user: Uuid,
+    /// Its default id.
+    pub(crate) id: String,
+    pub(crate) immutable_id: String,
+    pub(crate) change_key: String,
+    pub(crate) kind: ChangeType,
+}
+
+impl Change {
+    /// A new event is soon updated by Exchange itself, and an edit shows twice (graph-facts §3.4).
+    pub(crate) fn echo(&self) -> Option<Self> {
+        (self.kind != ChangeType::Deleted).then(|| Self { kind: ChangeType::Updated, ..self.clone() })
+    }
+}

@@ -1,0 +1,190 @@
+//! Graph's gateway: who calls, what, in which form; then the family of APIs that answers.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    directory,
+    errors::GraphError,
+    events,
+    journal::Ticket,
+    login::{Caller, authenticate},
+    odata::{Prefer, Query, asked},
+    request::Request,
+    route::Route,
+    subscriptions,
+};
+
+/// Content type of every JSON answer (graph-facts §11).
+const JSON: &str =
+    "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8";
+
+/// A checked call.
+pub(crate) struct Call<'a> {
+    pub(crate) app: &'a Arc<App>,
+    pub(crate) request: &'a Request,
+    pub(crate) query: Query,
+    pub(crate) prefer: Prefer,
+    /// `ConsistencyLevel: eventual`.
+    pub(crate) eventual: bool,
+    pub(crate) caller: Caller,
+}
+
+impl Call<'_> {
+    /// `{origin}/v1.0/$metadata#{fragment}`.
+    pub(crate) fn context(&self, fragment: &str) -> String {
+        format!("{}/v1.0/$metadata#{fragment}", self.request.origin)
+    }
+}
+
+/// A successful answer.
+pub(crate) struct Reply {
+    status: StatusCode,
+    body: Option<Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Reply {
+    pub(crate) fn ok(body: Value) -> Self {
+        Self { status: StatusCode::OK, body: Some(body), headers: Vec::new() }
+    }
+
+    pub(crate) fn created(body: Value) -> Self {
+        Self { status: StatusCode::CREATED, body: Some(body), headers: Vec::new() }
+    }
+
+    pub(crate) fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, body: None, headers: Vec::new() }
+    }
+
+    pub(crate) fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((HeaderName::from_static(name), value));
+        }
+        self
+    }
+}
+
+/// Answers a request below `/v1.0`.
+pub(crate) async fn answer(app: &Arc<App>, request: &Request, ticket: Ticket) -> Response {
+    let result = dispatch(app, request, ticket).await;
+    respond(app, request.header("client-request-id"), result)
+}
+
+/// Adds what every answer has, error or not.
+pub(crate) fn respond(
+    app: &App,
+    client_request_id: Option<&str>,
+    result: Result<Reply, GraphError>,
+) -> Response {
+    let request_id = Uuid::new_v4();
+    let client_request_id = client_request_id.map_or_else(|| request_id.to_string(), str::to_owned);
+    let reply = result.unwrap_or_else(|error| Reply {
+        status: error.status,
+        body: Some(error.body(app.clock.now(), request_id, &client_request_id)),
+        headers: error.headers,
+    });
+    let mut response = match reply.body {
+        Some(body) => {
+            let mut response = (reply.status, body.to_string()).into_response();
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+            response
+        }
+        None => reply.status.into_response(),
+    };
+    let headers = response.headers_mut();
+    let mut add = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    add("request-id", &request_id.to_string());
+    add("client-request-id", &client_request_id);
+    add("odata-version", "4.0");
+    add("cache-control", "no-cache");
+    add("strict-transport-security", "max-age=31536000");
+    add(
+        "x-ms-ags-diagnostic",
+        r#"{"ServerInfo":{"DataCenter":"Simulated","Slice":"E","Ring":"1","ScaleUnit":"000","RoleInstance":"SIM"}}"#,
+    );
+    for (name, value) in reply.headers {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<Reply, GraphError> {
+    let route = Route::parse(request.segments.get(1..).unwrap_or_default());
+    let template = route.as_ref().map_or("(unknown)", Route::template);
+    app.journal.routed(ticket, &request.method, template);
+    asked::count_path(&app.journal, &request.segments);
+    let caller = authenticate(app, request)?;
+    app.journal.by(ticket, caller.tenant, caller.client_id);
+    let route = route?;
+    accept(request)?;
+    let query = request.query()?;
+    asked::count_query(&app.journal, &route, &request.method, &query);
+    let prefer = Prefer::parse(&request.headers)?;
+    let eventual = consistency(request)?;
+    let call = Call { app, request, query, prefer, eventual, caller };
+    if request.method == Method::GET || request.method == Method::DELETE {
+        request.no_body()?;
+    }
+    match (&request.method, &route) {
+        (&Method::GET, Route::Users) => directory::list_users(&call),
+        (&Method::GET, Route::User(user)) => directory::get_user(&call, user),
+        (&Method::GET, Route::Group(group)) => directory::get_group(&call, group),
+        (&Method::GET, Route::Members { group, transitive, cast }) => {
+            directory::list_members(&call, group, *transitive, *cast)
+        }
+        (&Method::POST, Route::MembersRef { group }) => directory::add_member(&call, group),
+        (&Method::DELETE, Route::MemberRef { group, member }) => {
+            directory::remove_member(&call, group, member)
+        }
+        (&Method::GET | &Method::POST, Route::Events { user, .. }) => events::collection(&call, user).await,
+        (&Method::GET | &Method::PATCH | &Method::DELETE, Route::Event { user, id, .. }) => {
+            events::item(&call, user, id).await
+        }
+        (&Method::POST, Route::Subscriptions) => subscriptions::create(&call).await,
+        (&Method::GET, Route::Subscriptions) => subscriptions::list(&call),
+        (&Method::GET, Route::Subscription(id)) => subscriptions::get(&call, id),
+        (&Method::PATCH, Route::Subscription(id)) => subscriptions::update(&call, id).await,
+        (&Method::DELETE, Route::Subscription(id)) => subscriptions::delete(&call, id),
+        (&Method::POST, Route::Reauthorize(id)) => subscriptions::reauthorize(&call, id),
+        _ => Err(GraphError::method_not_allowed(route.allow())),
+    }
+}
+
+/// JSON with minimal metadata is all there is.
+fn accept(request: &Request) -> Result<(), GraphError> {
+    let Some(accept) = request.header("accept") else { return Ok(()) };
+    let acceptable = accept.split(',').any(|one| {
+        let mut parts = one.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let media = parts.next().unwrap_or_default();
+        let other = parts.any(|part| part.starts_with("odata.metadata=") && part != "odata.metadata=minimal");
+        !other && matches!(media.as_str(), "application/json" | "application/*" | "*/*")
+    });
+    if acceptable {
+        return Ok(());
+    }
+    Err(GraphError::new(
+        StatusCode::NOT_ACCEPTABLE,
+        "NotAcceptable",
+        format!("The media type '{accept}' is not supported. Use application/json."),
+    ))
+}
+
+fn consistency(request: &Request) -> Result<bool, GraphError> {
+    match request.header("consistencylevel") {
+        None => Ok(false),
+        Some(level) if level.eq_ignore_ascii_case("eventual") => Ok(true),
+        Some(level) => Err(GraphError::bad_request(format!(
+            "The value '{level}' of the header ConsistencyLevel is not supported. Use 'eventual'."
+        ))),
+    }
+}

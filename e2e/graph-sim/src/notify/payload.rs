@@ -1,0 +1,59 @@
+//! The envelope, in the member order and letter case of the real capture (graph-facts §3.1).
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    events::Change,
+    subscriptions::{ChangeType, Subscription},
+};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Collection<'a> {
+    pub(super) value: Vec<&'a Notification>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Notification {
+    subscription_id: Uuid,
+    subscription_expiration_date_time: String,
+    change_type: ChangeType,
+    resource: String,
+    resource_data: ResourceData,
+    client_state: Option<String>,
+    tenant_id: Uuid,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct ResourceData {
+    #[serde(rename = "@odata.type")]
+    odata_type: &'static str,
+    #[serde(rename = "@odata.id")]
+    odata_id: String,
+    #[serde(rename = "@odata.etag")]
+    odata_etag: String,
+    id: String,
+}
+
+impl Notification {
+    pub(super) fn of(subscription: &Subscription, change: &Change) -> Self {
+        let id = if subscription.immutable_ids { &change.immutable_id } else { &change.id };
+        let resource = format!("Users/{}/Events/{id}", change.user);
+        let expires = format!("{:.7}", subscription.expires);
+        Self {
+            subscription_id: subscription.id,
+            subscription_expiration_date_time: expires.replace('Z', "+00:00"),
+            change_type: change.kind,
+            resource: resource.clone(),
+            resource_data: ResourceData {
+                odata_type: "#Microsoft.Graph.Event",
+                odata_id: resource,
+                odata_etag: format!("W/\"{}\"", change.change_key),
+                id: id.clone(),
+            },
+            client_state: subscription.client_state.clone(),
+            tenant_id: subscription.tenant_id,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Tokens of `$filter`, and a cursor over them.
+
+use crate::errors::GraphError;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// A name, path, operator or unquoted literal.
+    Word(String),
+    /// A quoted text.
+    Text(String),
+    /// One of `( ) , :`.
+    Sign(char),
+}
+
+/// A cursor over the tokens of one expression.
+pub(crate) struct Parser {
+    tokens: std::vec::IntoIter<Token>,
+    peeked: Option<Token>,
+}
+
+impl Parser {
+    pub(crate) fn new(expression: &str) -> Result<Self, GraphError> {
+        Ok(Self { tokens: tokens(expression).ok_or_else(invalid)?.into_iter(), peeked: None })
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Token> {
+        self.peeked.take().or_else(|| self.tokens.next())
+    }
+
+    pub(crate) fn peek(&mut self) -> Option<&Token> {
+        if self.peeked.is_none() {
+            self.peeked = self.tokens.next();
+        }
+        self.peeked.as_ref()
+    }
+
+    pub(crate) fn word(&mut self) -> Result<String, GraphError> {
+        match self.next() {
+            Some(Token::Word(word)) => Ok(word),
+            _ => Err(invalid()),
+        }
+    }
+
+    /// That word and no other.
+    pub(crate) fn keyword(&mut self, keyword: &str) -> Result<(), GraphError> {
+        if self.word()? == keyword { Ok(()) } else { Err(invalid()) }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, GraphError> {
+        match self.next() {
+            Some(Token::Text(text)) => Ok(text),
+            _ => Err(invalid()),
+        }
+    }
+
+    pub(crate) fn sign(&mut self, sign: char) -> Result<(), GraphError> {
+        if self.next() == Some(Token::Sign(sign)) { Ok(()) } else { Err(invalid()) }
+    }
+
+    /// Takes that word if it comes next.
+    pub(crate) fn takes(&mut self, keyword: &str) -> bool {
+        let here = matches!(self.peek(), Some(Token::Word(word)) if word == keyword);
+        if here {
+            self.peeked = None;
+        }
+        here
+    }
+
+    pub(crate) fn end(&mut self) -> Result<(), GraphError> {
+        if self.next().is_none() { Ok(()) } else { Err(invalid()) }
+    }
+}
+
+/// An expression that is not understood.
+pub(crate) fn invalid() -> GraphError {
+    GraphError::new(
+        http::StatusCode::BAD_REQUEST,
+        "ErrorInvalidUrlQueryFilter",
+        "The query filter contains one or more invalid nodes.",
+    )
+}
+
+fn tokens(expression: &str) -> Option<Vec<Token>> {
+    let mut tokens = Vec::new();
+    let mut chars = expression.chars().peekable();
+    while let Some(&c) = chars.peek() {
+        match c {
+            ' ' => {
+                chars.next();
+            }
+            '\'' => {
+                chars.next();
+                let mut text = String::new();
+                loop {
+                    match chars.next()? {
+                        '\'' if chars.next_if_eq(&'\'').is_some() => text.push('\''),
+                        '\'' => break,
+                        other => text.push(other),
+                    }
+                }
+                tokens.push(Token::Text(text));
+            }
+            '(' | ')' | ',' | ':' => {
+                chars.next();
+                tokens.push(Token::Sign(c));
+            }
+            _ => {
+                // A time holds colons; the variable of a lambda ends at one.
+                let literal = c.is_ascii_digit();
+                let part = |c: &char| {
+                    c.is_ascii_alphanumeric()
+                        || matches!(c, '_' | '.' | '/' | '-' | '+' | '$')
+                        || (literal && *c == ':')
+                };
+                let mut word = String::new();
+                while let Some(c) = chars.next_if(part) {
+                    word.push(c);
+                }
+                if word.is_empty() {
+                    return None;
+                }
+                tokens.push(Token::Word(word));
+            }
+        }
+    }
+    Some(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_double_their_quotes_and_times_keep_their_colons() {
+        let all = tokens("Any(ep: ep/id eq 'o''neil') and t ge 2026-01-02T03:04:05Z").unwrap();
+        assert!(all.contains(&Token::Text("o'neil".to_owned())));
+        assert!(all.contains(&Token::Word("2026-01-02T03:04:05Z".to_owned())));
+        assert!(all.contains(&Token::Word("ep".to_owned())) && all.contains(&Token::Sign(':')));
+        for bad in ["'open", "a ; b", "a = \"b\"", "{x}"] {
+            assert_eq!(tokens(bad), None, "{bad}");
+        }
+    }
+}

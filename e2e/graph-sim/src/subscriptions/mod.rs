@@ -1,0 +1,11 @@
+//! Change notification subscriptions (graph-facts §1, §2).
+
+mod draft;
+mod handlers;
+mod handshake;
+mod store;
+
+pub(crate) use self::{
+    handlers::{create, delete, get, list, reauthorize, update},
+    store::{ChangeType, Subscription, Subscriptions},
+};

@@ -1,0 +1,267 @@
+//! The world file: what exists when the simulator starts.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// Application permissions that the simulator knows the effect of.
+pub(crate) const ROLES: &[&str] = &[
+    "Calendars.Read",
+    "Calendars.ReadWrite",
+    "Directory.Read.All",
+    "Directory.ReadWrite.All",
+    "Group.Read.All",
+    "Group.ReadWrite.All",
+    "GroupMember.Read.All",
+    "GroupMember.ReadWrite.All",
+    "User.Read.All",
+    "User.ReadBasic.All",
+    "User.ReadWrite.All",
+];
+
+/// Longest life of an event subscription that clients report to be enforced, in minutes (graph-facts §1.3).
+const SUBSCRIPTION_MAX_MINUTES: u32 = 10_070;
+/// Life of an access token in the documentation's samples, in seconds (graph-facts §8).
+const TOKEN_LIFETIME_SECONDS: u32 = 3_599;
+
+/// Why a world file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// It is no YAML, or a member is missing, unknown or of another type.
+    #[error("the world file: {0}")]
+    Form(String),
+    /// A value that cannot be.
+    #[error("the world file: {field} is '{value}': {rule}")]
+    Value {
+        /// Which field.
+        field: String,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        rule: String,
+    },
+}
+
+/// Tenants with apps, users and groups, and settings.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) settings: Settings,
+}
+
+/// What can be set for the whole simulator.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Subscriptions need `Calendars.Read` itself; `Calendars.ReadWrite` does not do (graph-facts §1.5).
+    pub(crate) strict_subscription_role: bool,
+    pub(crate) subscription_max_minutes: u32,
+    pub(crate) token_lifetime_seconds: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    tenants: Vec<Tenant>,
+    #[serde(default)]
+    strict_subscription_role: bool,
+    subscription_max_minutes: Option<u32>,
+    token_lifetime_seconds: Option<u32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Tenant {
+    pub(crate) id: Uuid,
+    pub(crate) domain: String,
+    #[serde(default)]
+    pub(crate) apps: Vec<AppRegistration>,
+    #[serde(default)]
+    pub(crate) users: Vec<User>,
+    #[serde(default)]
+    pub(crate) groups: Vec<Group>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct AppRegistration {
+    pub(crate) client_id: Uuid,
+    pub(crate) secret: String,
+    #[serde(default)]
+    pub(crate) roles: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct User {
+    pub(crate) id: Uuid,
+    pub(crate) user_principal_name: String,
+    pub(crate) display_name: String,
+    /// Address, where it is not the principal name.
+    pub(crate) mail: Option<String>,
+    #[serde(default = "yes")]
+    pub(crate) mailbox: bool,
+    #[serde(default = "yes")]
+    pub(crate) account_enabled: bool,
+}
+
+impl User {
+    /// Address of the mailbox.
+    pub(crate) fn address(&self) -> &str {
+        self.mail.as_deref().unwrap_or(&self.user_principal_name)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Group {
+    pub(crate) id: Uuid,
+    pub(crate) display_name: String,
+    pub(crate) mail_enabled: bool,
+    pub(crate) security_enabled: bool,
+    #[serde(default)]
+    pub(crate) group_types: Vec<String>,
+    /// Users and groups.
+    #[serde(default)]
+    pub(crate) members: Vec<Uuid>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl World {
+    /// Reads a world file. JSON is YAML too.
+    ///
+    /// # Errors
+    /// With the place and the name of what is missing, unknown or wrong.
+    pub fn from_yaml(text: &str) -> Result<Self, WorldError> {
+        let file: File = serde_yaml::from_str(text).map_err(|error| WorldError::Form(error.to_string()))?;
+        let mut tenants = HashSet::new();
+        for (number, tenant) in file.tenants.iter().enumerate() {
+            tenant.check(&format!("tenants[{number}]"), &mut tenants)?;
+        }
+        let settings = Settings {
+            strict_subscription_role: file.strict_subscription_role,
+            subscription_max_minutes: file.subscription_max_minutes.unwrap_or(SUBSCRIPTION_MAX_MINUTES),
+            token_lifetime_seconds: file.token_lifetime_seconds.unwrap_or(TOKEN_LIFETIME_SECONDS),
+        };
+        if settings.subscription_max_minutes < 45 {
+            let value = settings.subscription_max_minutes;
+            return Err(wrong("subscriptionMaxMinutes", value, "must be at least 45, the shortest life"));
+        }
+        Ok(Self { tenants: file.tenants, settings })
+    }
+}
+
+impl Tenant {
+    fn check(&self, at: &str, seen: &mut HashSet<String>) -> Result<(), WorldError> {
+        let mut new = |field: &str, value: String| match seen.insert(value.to_ascii_lowercase()) {
+            true => Ok(()),
+            false => Err(wrong(format!("{at}.{field}"), value, "occurs twice")),
+        };
+        new("id", self.id.to_string())?;
+        new("domain", self.domain.clone())?;
+        if !self.domain.contains('.') || self.domain.contains(['/', '@', ' ']) {
+            return Err(wrong(format!("{at}.domain"), &self.domain, "must be a domain name"));
+        }
+        let (mut ids, mut names) = (HashSet::new(), HashSet::new());
+        for (number, app) in self.apps.iter().enumerate() {
+            let at = format!("{at}.apps[{number}]");
+            if !ids.insert(app.client_id) {
+                return Err(wrong(format!("{at}.clientId"), app.client_id, "occurs twice"));
+            }
+            if app.secret.is_empty() {
+                return Err(wrong(format!("{at}.secret"), "", "must not be empty"));
+            }
+            if let Some(role) = app.roles.iter().find(|role| !ROLES.contains(&role.as_str())) {
+                let rule = format!("is no role that is simulated; known are {}", ROLES.join(", "));
+                return Err(wrong(format!("{at}.roles"), role, rule));
+            }
+        }
+        for (number, user) in self.users.iter().enumerate() {
+            let at = format!("{at}.users[{number}]");
+            if !ids.insert(user.id) {
+                return Err(wrong(format!("{at}.id"), user.id, "occurs twice"));
+            }
+            let name = &user.user_principal_name;
+            if name.split_once('@').is_none_or(|(local, domain)| local.is_empty() || domain.is_empty()) {
+                return Err(wrong(format!("{at}.userPrincipalName"), name, "must be name@domain"));
+            }
+            if !names.insert(name.to_ascii_lowercase()) {
+                return Err(wrong(format!("{at}.userPrincipalName"), name, "occurs twice"));
+            }
+        }
+        for (number, group) in self.groups.iter().enumerate() {
+            if !ids.insert(group.id) {
+                return Err(wrong(format!("{at}.groups[{number}].id"), group.id, "occurs twice"));
+            }
+        }
+        let objects: HashSet<Uuid> =
+            self.users.iter().map(|user| user.id).chain(self.groups.iter().map(|group| group.id)).collect();
+        for (number, group) in self.groups.iter().enumerate() {
+            if let Some(stranger) = group.members.iter().find(|id| !objects.contains(id)) {
+                let at = format!("{at}.groups[{number}].members");
+                return Err(wrong(at, stranger, "is no user and no group of this tenant"));
+            }
+            let known = |kind: &&String| !matches!(kind.as_str(), "Unified" | "DynamicMembership");
+            if let Some(kind) = group.group_types.iter().find(known) {
+                let at = format!("{at}.groups[{number}].groupTypes");
+                return Err(wrong(at, kind, "must be Unified or DynamicMembership"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wrong(field: impl Into<String>, value: impl ToString, rule: impl Into<String>) -> WorldError {
+    WorldError::Value { field: field.into(), value: value.to_string(), rule: rule.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORLD: &str = "
+tenants:
+- id: 7f1d0cb7-93b9-405a-8dad-c21703b7af18
+  domain: contoso.example
+  apps:   [{clientId: 9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11, secret: demo, roles: [Calendars.ReadWrite, User.Read.All, GroupMember.Read.All]}]
+  users:  [{id: 2189c720-90d5-44ff-818b-fe585706ee90, userPrincipalName: user1@contoso.example, displayName: User One}]
+  groups: [{id: 5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10, displayName: Room pilot, mailEnabled: true, securityEnabled: true, members: [2189c720-90d5-44ff-818b-fe585706ee90]}]
+";
+
+    #[test]
+    fn the_documented_world_is_read() {
+        let world = World::from_yaml(WORLD).unwrap();
+        let tenant = &world.tenants[0];
+        assert_eq!(tenant.users[0].address(), "user1@contoso.example");
+        assert!(tenant.users[0].mailbox && tenant.users[0].account_enabled);
+        assert_eq!(world.settings.subscription_max_minutes, 10_070);
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        for (from, to, named) in [
+            ("displayName: User One", "displayName: User One, shoeSize: 9", "shoeSize"),
+            ("domain: contoso.example", "domain: contoso", "tenants[0].domain"),
+            ("secret: demo", "secret: ''", "tenants[0].apps[0].secret"),
+            ("roles: [Calendars.ReadWrite", "roles: [Calendars.Write", "'Calendars.Write'"),
+            ("secret: demo, ", "", "secret"),
+            ("user1@contoso.example", "user1", "tenants[0].users[0].userPrincipalName"),
+            (
+                "members: [2189c720-90d5-44ff-818b-fe585706ee90]",
+                "members: [2189c720-90d5-44ff-818b-fe585706ee91]",
+                "tenants[0].groups[0].members",
+            ),
+            ("id: 2189c720-90d5-44ff-818b-fe585706ee90", "id: nobody", "tenants[0].users[0]"),
+            ("tenants:", "strictSubscriptionRole: maybe\ntenants:", "strictSubscriptionRole"),
+            ("tenants:", "subscriptionMaxMinutes: 4\ntenants:", "subscriptionMaxMinutes"),
+        ] {
+            let text = WORLD.replacen(from, to, 1);
+            assert_ne!(text, WORLD);
+            let error = World::from_yaml(&text).unwrap_err().to_string();
+            assert!(error.contains(named), "{named}: {error}");
+        }
+    }
+}

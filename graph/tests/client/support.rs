@@ -147,6 +147,15 @@ pub(crate) fn client(origin: &Url, http: Http, audit: Arc<dyn AuditSink>, secret
 
 async fn answer(State(script): State<Arc<Script>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    // The handshake of a notification endpoint: the token comes back decoded.
+    let query = parts.uri.query().unwrap_or_default();
+    let handshake = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "validationToken");
+    if let Some((_, token)) = handshake {
+        return Response::builder()
+            .header("content-type", "text/plain")
+            .body(Body::from(token.into_owned()))
+            .unwrap();
+    }
     let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
     let is_token = parts.uri.path().ends_with("/oauth2/v2.0/token");
     script.seen.lock().unwrap().push(Seen {

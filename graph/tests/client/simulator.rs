@@ -1,0 +1,379 @@
+//! Against the strict simulator of Graph: what it refuses, Graph refuses.
+
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use roomkeeper_graph::{
+    Cause, Decision, Deletion, EventId, EventType, GoneReason, GraphClient, GroupId, ManifestId,
+    NewSubscription, Purpose, Reason, Sensitivity, UserId,
+    audit::{AuditEntry, AuditError, MemoryAudit},
+    http::{Http, HttpSettings},
+};
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::support::{self, CLIENT, Server, TENANT, install_provider};
+
+const USER: &str = "2189c720-90d5-44ff-818b-fe585706ee90";
+const GROUP: &str = "5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10";
+const MANIFEST: &str = "0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f";
+const SECRET: &str = "demo~./+&=";
+/// More than two pages of 999.
+const MEMBERS: usize = 2_100;
+
+struct Sim {
+    running: graph_sim::Running,
+    origin: Url,
+    http: Http,
+    audit: Arc<MemoryAudit>,
+    client: GraphClient,
+}
+
+fn member(n: usize) -> String {
+    format!("00000000-0000-4000-8000-{n:012}")
+}
+
+fn world() -> Value {
+    let mut users =
+        vec![json!({"id": USER, "userPrincipalName": "user1@contoso.example", "displayName": "User One"})];
+    let members: Vec<_> = (0..MEMBERS).map(member).collect();
+    users.extend(members.iter().map(
+        |id| json!({"id": id, "userPrincipalName": format!("{id}@contoso.example"), "displayName": "Member"}),
+    ));
+    json!({"tenants": [{
+        "id": TENANT,
+        "domain": "contoso.example",
+        "apps": [{"clientId": CLIENT, "secret": SECRET,
+            "roles": ["Calendars.Read", "Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]}],
+        "users": users,
+        "groups": [{"id": GROUP, "displayName": "Room pilot", "mailEnabled": true, "securityEnabled": true,
+            "members": members}],
+    }]})
+}
+
+fn cause() -> Cause {
+    Cause::new("CalendarSubscription/rooms/user1")
+}
+
+fn user() -> UserId {
+    UserId::parse(USER).unwrap()
+}
+
+fn manifest() -> ManifestId {
+    ManifestId::parse(MANIFEST).unwrap()
+}
+
+impl Sim {
+    async fn start(settings: Value) -> Self {
+        Self::trusting(settings, None).await
+    }
+
+    async fn trusting(settings: Value, trust_pem: Option<Vec<u8>>) -> Self {
+        install_provider();
+        let mut world = world();
+        world.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let options = graph_sim::Options {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            world: graph_sim::World::from_yaml(&world.to_string()).unwrap(),
+            tls_dir: None,
+            trust_pem,
+        };
+        let running = graph_sim::start(options).await.unwrap();
+        let origin = Url::parse(&running.origin).unwrap();
+        let ca = running.ca_pem.clone().into_bytes();
+        let http = Http::new(&HttpSettings { extra_ca_pem: Some(ca), ..HttpSettings::default() }).unwrap();
+        let audit = Arc::new(MemoryAudit::new());
+        let client = support::client(&origin, http.clone(), audit.clone(), SECRET);
+        Self { running, origin, http, audit, client }
+    }
+
+    fn purposes(&self) -> Vec<Purpose> {
+        let call = |entry| match entry {
+            AuditEntry::Call { purpose, .. } => Some(purpose),
+            _ => None,
+        };
+        self.audit.entries().into_iter().filter_map(call).collect()
+    }
+
+    fn tokens_asked_for(&self) -> usize {
+        self.purposes().iter().filter(|purpose| **purpose == Purpose::Token).count()
+    }
+
+    /// What the simulator saw, its control API and other clients left out.
+    async fn requests_seen(&self) -> Vec<Value> {
+        let all: Vec<Value> = self.control("/_sim/requests").await;
+        let ours = |request: &Value| {
+            request["userAgent"].as_str().is_some_and(|agent| agent.starts_with("roomkeeper/"))
+        };
+        all.into_iter().filter(ours).collect()
+    }
+
+    async fn control<T: serde::de::DeserializeOwned>(&self, path: &str) -> T {
+        let client = self.other_client();
+        client.get(self.origin.join(path).unwrap()).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Every request that the simulator saw has its audit entry, to the letter, and the other way round.
+    async fn check_audit(&self) {
+        let entries = self.audit.entries();
+        let told: HashSet<_> = entries
+            .iter()
+            .map(|entry| match entry {
+                AuditEntry::Call { client_request_id, method, url, .. } => {
+                    let path = url.strip_prefix(&self.running.origin).unwrap().to_owned();
+                    (client_request_id.to_string(), method.clone(), path)
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(told.len(), entries.len());
+        let text = |request: &Value, member: &str| request[member].as_str().unwrap().to_owned();
+        let seen: HashSet<_> = self
+            .requests_seen()
+            .await
+            .iter()
+            .map(|request| (text(request, "clientRequestId"), text(request, "method"), text(request, "path")))
+            .collect();
+        assert_eq!(seen, told);
+        let counters: Value = self.control("/_sim/counters").await;
+        assert_eq!(
+            (counters["withoutSelect"].as_u64(), counters["forbiddenFields"].as_u64()),
+            (Some(0), Some(0))
+        );
+    }
+
+    async fn advance(&self, seconds: u64) {
+        let client = self.other_client();
+        let clock = self.origin.join("/_sim/clock").unwrap();
+        let answer = client.post(clock).json(&json!({"advanceSeconds": seconds})).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
+    fn other_client(&self) -> reqwest::Client {
+        let ca = reqwest::Certificate::from_pem(self.running.ca_pem.as_bytes()).unwrap();
+        reqwest::Client::builder().tls_certs_merge([ca]).build().unwrap()
+    }
+
+    /// Another Graph client, as the user's Outlook would be.
+    async fn other(&self) -> Other {
+        let client = self.other_client();
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("client_id", CLIENT)
+            .append_pair("client_secret", SECRET)
+            .append_pair("scope", &format!("{}.default", self.origin))
+            .finish();
+        let answer = client
+            .post(self.origin.join(&format!("/{TENANT}/oauth2/v2.0/token")).unwrap())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form)
+            .send()
+            .await
+            .unwrap();
+        let token: Value = answer.json().await.unwrap();
+        let events = self.origin.join(&format!("/v1.0/users/{USER}/events")).unwrap();
+        Other { client, events, token: token["access_token"].as_str().unwrap().to_owned() }
+    }
+}
+
+struct Other {
+    client: reqwest::Client,
+    events: Url,
+    token: String,
+}
+
+impl Other {
+    /// Makes an event and gives its immutable id.
+    async fn make(&self, body: &Value) -> EventId {
+        let request = self.client.post(self.events.clone()).json(body);
+        let request = request.bearer_auth(&self.token).header("Prefer", r#"IdType="ImmutableId""#);
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        let made: Value = answer.json().await.unwrap();
+        assert_eq!(status.as_u16(), 201, "{made}");
+        EventId::parse(made["id"].as_str().unwrap()).unwrap()
+    }
+
+    async fn delete(&self, event: &EventId) {
+        let mut url = self.events.clone();
+        url.path_segments_mut().unwrap().push(event.as_str());
+        let request = self.client.delete(url).bearer_auth(&self.token);
+        let answer = request.header("Prefer", r#"IdType="ImmutableId""#).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 204);
+    }
+}
+
+fn meeting(add_in_value: Option<&str>) -> Value {
+    let mut body = json!({
+        "subject": "Planning",
+        "body": {"contentType": "text", "content": "canary"},
+        "start": {"dateTime": "2027-03-01T10:00:00", "timeZone": "W. Europe Standard Time"},
+        "end": {"dateTime": "2027-03-01T11:00:00", "timeZone": "W. Europe Standard Time"},
+        "attendees": [{"type": "required", "emailAddress": {"name": "Guest", "address": "guest@other.example"}}],
+        "location": {"displayName": "HQ 1.01"},
+        "sensitivity": "private",
+    });
+    if let Some(value) = add_in_value {
+        let id = format!("String {{00020329-0000-0000-C000-000000000046}} Name cecp-{MANIFEST}");
+        body["singleValueExtendedProperties"] = json!([{"id": id, "value": value}]);
+    }
+    body
+}
+
+#[tokio::test]
+async fn many_calls_need_one_token() {
+    let sim = Sim::start(json!({})).await;
+    let calls = (0..20).map(|_| {
+        let client = sim.client.clone();
+        tokio::spawn(async move { client.user(&cause(), USER).await.map(|user| user.id) })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert_eq!(call.await.unwrap().unwrap(), user());
+    }
+    sim.client.acquire_token(&cause()).await.unwrap();
+    assert_eq!(sim.tokens_asked_for(), 1);
+    assert_eq!(sim.purposes().len(), 21);
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_told_with_its_number() {
+    let sim = Sim::start(json!({})).await;
+    let client = support::client(&sim.origin, sim.http.clone(), sim.audit.clone(), "wrong");
+    let error = client.acquire_token(&cause()).await.unwrap_err();
+    assert_eq!(error.decision(), Decision::UserMustAct(Reason::AuthFailed));
+    assert!(error.to_string().starts_with("no token: AADSTS7000215: the client secret is wrong"), "{error}");
+    assert_eq!(sim.purposes(), [Purpose::Token]);
+}
+
+#[tokio::test]
+async fn a_refused_audit_entry_keeps_the_request_from_the_server() {
+    let sim = Sim::start(json!({})).await;
+    sim.client.acquire_token(&cause()).await.unwrap();
+    assert_eq!(sim.requests_seen().await.len(), 1);
+    sim.audit.refuse(Some(AuditError::Closed));
+    sim.client.user(&cause(), USER).await.unwrap_err();
+    sim.audit.refuse(None);
+    assert_eq!(sim.requests_seen().await.len(), 1);
+    sim.client.user(&cause(), USER).await.unwrap();
+    assert_eq!(sim.requests_seen().await.len(), 2);
+    sim.check_audit().await;
+}
+
+#[tokio::test]
+async fn tokens_are_replaced_when_they_end() {
+    let sim = Sim::start(json!({"tokenLifetimeSeconds": 2})).await;
+    let deadline = Timestamp::now() + SignedDuration::from_secs(60);
+    while sim.tokens_asked_for() < 3 {
+        assert!(Timestamp::now() < deadline, "no new token was asked for");
+        sim.client.user(&cause(), USER).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_graph_takes_for_expired_is_replaced_at_once() {
+    let sim = Sim::start(json!({})).await;
+    sim.client.user(&cause(), USER).await.unwrap();
+    sim.advance(2 * 3_600).await;
+    sim.client.user(&cause(), USER).await.unwrap();
+    use Purpose::{Token, UserLookup};
+    assert_eq!(sim.purposes(), [Token, UserLookup, UserLookup, Token, UserLookup]);
+}
+
+#[tokio::test]
+async fn users_groups_and_all_pages_of_members() {
+    let sim = Sim::start(json!({})).await;
+    let group = GroupId::parse(GROUP).unwrap();
+    let found = sim.client.user(&cause(), "user1@contoso.example").await.unwrap();
+    assert_eq!((found.id, found.user_principal_name.as_deref()), (user(), Some("user1@contoso.example")));
+    let error = sim.client.user(&cause(), "nobody@contoso.example").await.unwrap_err();
+    assert_eq!(error.decision(), Decision::Gone(GoneReason::UserNotFound));
+    let read = sim.client.group(&cause(), &group).await.unwrap();
+    assert!(read.mail_enabled && read.security_enabled && read.group_types.is_empty());
+    let other = GroupId::parse("5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a11").unwrap();
+    let error = sim.client.group(&cause(), &other).await.unwrap_err();
+    assert_eq!(error.decision(), Decision::Gone(GoneReason::GroupNotFound));
+    let members = sim.client.transitive_members(&cause(), &group).await.unwrap();
+    let expected: HashSet<_> = (0..MEMBERS).map(|n| UserId::parse(&member(n)).unwrap()).collect();
+    assert_eq!(members, expected);
+    assert_eq!(sim.purposes().iter().filter(|purpose| **purpose == Purpose::GroupMembers).count(), 3);
+    assert_eq!(sim.client.unrequested_members(), 0);
+    sim.check_audit().await;
+}
+
+#[tokio::test]
+async fn a_subscription_from_creation_to_deletion() {
+    let receiver = Server::start().await;
+    let sim = Sim::trusting(json!({}), Some(receiver.ca_pem.clone())).await;
+    let url = |path: &str| receiver.origin.join(path).unwrap();
+    let new = NewSubscription {
+        user: user(),
+        notification_url: url("/notifications/k/u"),
+        lifecycle_notification_url: url("/lifecycle/k/u"),
+        client_state: "state".into(),
+        expiration: Timestamp::now() + SignedDuration::from_mins(10_060),
+    };
+    let client = &sim.client;
+    let made = client.create_subscription(&cause(), &new).await.unwrap();
+    assert_eq!(made.resource, new.resource());
+    assert_eq!(made.notification_url.as_deref(), Some(new.notification_url.as_str()));
+    assert_eq!(made.lifecycle_notification_url.as_deref(), Some(new.lifecycle_notification_url.as_str()));
+    let error = client.create_subscription(&cause(), &new).await.unwrap_err();
+    assert_eq!(error.decision(), Decision::Conflict { existing: Some(made.id) });
+
+    let asked = Timestamp::now() + SignedDuration::from_mins(5_000);
+    let renewed = client.renew_subscription(&cause(), &made.id, asked).await.unwrap();
+    assert!(renewed.expiration < made.expiration);
+    assert_eq!(client.get_subscription(&cause(), &made.id).await.unwrap(), renewed);
+    assert_eq!(client.list_subscriptions(&cause()).await.unwrap(), [renewed]);
+    let far = Timestamp::now() + SignedDuration::from_mins(20_000);
+    let error = client.renew_subscription(&cause(), &made.id, far).await.unwrap_err();
+    assert_eq!(error.decision(), Decision::UserMustAct(Reason::ExpiryTooLong { max_minutes: 10_070 }));
+
+    assert_eq!(client.delete_subscription(&cause(), &made.id).await.unwrap(), Deletion::Deleted);
+    assert_eq!(client.delete_subscription(&cause(), &made.id).await.unwrap(), Deletion::AlreadyGone);
+    let error = client.renew_subscription(&cause(), &made.id, asked).await.unwrap_err();
+    assert_eq!(error.decision(), Decision::Gone(GoneReason::SubscriptionNotFound));
+    let untrusted = NewSubscription {
+        lifecycle_notification_url: sim.origin.join("/nobody-answers-here").unwrap(),
+        ..new
+    };
+    let error = client.create_subscription(&cause(), &untrusted).await.unwrap_err();
+    assert_eq!(error.decision(), Decision::UserMustAct(Reason::EndpointValidationFailed));
+    assert!(client.list_subscriptions(&cause()).await.unwrap().is_empty());
+    sim.check_audit().await;
+}
+
+#[tokio::test]
+async fn events_with_and_without_the_property_and_deleted_ones() {
+    let sim = Sim::start(json!({})).await;
+    let outlook = sim.other().await;
+    let (client, user, manifest) = (&sim.client, user(), manifest());
+    let plain = outlook.make(&meeting(None)).await;
+    let booked = outlook.make(&meeting(Some(r#"{"version":1,"owner":"user1@contoso.example"}"#))).await;
+
+    let head = client.event_minimal(&cause(), &user, &plain, &manifest).await.unwrap();
+    assert_eq!((head.add_in_value.as_deref(), head.is_organizer, head.is_cancelled), (None, true, false));
+    assert_eq!(head.event_type, EventType::SingleInstance);
+    let head = client.event_minimal(&cause(), &user, &booked, &manifest).await.unwrap();
+    assert_eq!(head.id, booked);
+    assert_eq!(head.add_in_value.as_deref(), Some(r#"{"version":1,"owner":"user1@contoso.example"}"#));
+    let event = client.event_full(&cause(), &user, &booked, &manifest).await.unwrap();
+    assert_eq!(event.head, head);
+    assert_eq!(event.subject.as_deref(), Some("Planning"));
+    assert_eq!(event.start, "2027-03-01T09:00:00Z".parse().unwrap());
+    assert_eq!(event.end, "2027-03-01T10:00:00Z".parse().unwrap());
+    assert_eq!(event.organizer.as_deref(), Some("user1@contoso.example"));
+    assert_eq!(event.attendees, ["guest@other.example"]);
+    assert_eq!(event.location.as_deref(), Some("HQ 1.01"));
+    assert_eq!((event.sensitivity, event.is_all_day), (Sensitivity::Private, false));
+
+    outlook.delete(&booked).await;
+    for error in [
+        client.event_minimal(&cause(), &user, &booked, &manifest).await.unwrap_err(),
+        client.event_full(&cause(), &user, &booked, &manifest).await.unwrap_err(),
+    ] {
+        assert_eq!(error.decision(), Decision::Gone(GoneReason::EventNotFound));
+    }
+    assert_eq!(client.unrequested_members(), 0);
+    sim.check_audit().await;
+}

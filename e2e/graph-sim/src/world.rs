@@ -1,6 +1,6 @@
 //! The world file: what exists when the simulator starts.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt::Display};
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -93,6 +93,7 @@ pub(crate) struct AppRegistration {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are Graph's")]
 pub(crate) struct User {
     pub(crate) id: Uuid,
     pub(crate) user_principal_name: String,
@@ -114,6 +115,7 @@ impl User {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are Graph's")]
 pub(crate) struct Group {
     pub(crate) id: Uuid,
     pub(crate) display_name: String,
@@ -156,9 +158,9 @@ impl World {
 
 impl Tenant {
     fn check(&self, at: &str, seen: &mut HashSet<String>) -> Result<(), WorldError> {
-        let mut new = |field: &str, value: String| match seen.insert(value.to_ascii_lowercase()) {
-            true => Ok(()),
-            false => Err(wrong(format!("{at}.{field}"), value, "occurs twice")),
+        let mut new = |field: &str, value: String| {
+            let new = seen.insert(value.to_ascii_lowercase());
+            if new { Ok(()) } else { Err(wrong(format!("{at}.{field}"), value, "occurs twice")) }
         };
         new("id", self.id.to_string())?;
         new("domain", self.domain.clone())?;
@@ -214,8 +216,8 @@ impl Tenant {
     }
 }
 
-fn wrong(field: impl Into<String>, value: impl ToString, rule: impl Into<String>) -> WorldError {
-    WorldError::Value { field: field.into(), value: value.to_string(), rule: rule.into() }
+fn wrong(field: impl Into<String>, value: impl Display, rule: impl Into<String>) -> WorldError {
+    WorldError::Value { field: field.into(), value: format!("{value}"), rule: rule.into() }
 }
 
 #[cfg(test)]

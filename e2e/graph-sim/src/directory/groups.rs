@@ -157,7 +157,7 @@ pub(crate) fn add_member(call: &Call<'_>, key: &str) -> Result<Reply, GraphError
     })?;
     let id = group_id(key)?;
     let result = lock(&call.app.directory).add_member(call.caller.tenant, id, member);
-    changed(result, key, member)
+    changed(&result, key, member)
 }
 
 /// `DELETE /groups/{id}/members/{id}/$ref`.
@@ -168,10 +168,10 @@ pub(crate) fn remove_member(call: &Call<'_>, key: &str, member: &str) -> Result<
     }
     let (id, member) = (group_id(key)?, group_id(member)?);
     let result = lock(&call.app.directory).remove_member(call.caller.tenant, id, member);
-    changed(result, key, member)
+    changed(&result, key, member)
 }
 
-fn changed(result: Result<(), MemberFault>, group: &str, member: Uuid) -> Result<Reply, GraphError> {
+fn changed(result: &Result<(), MemberFault>, group: &str, member: Uuid) -> Result<Reply, GraphError> {
     match result {
         Ok(()) => Ok(Reply::no_content()),
         Err(MemberFault::NoGroup) => Err(GraphError::resource_not_found(group)),

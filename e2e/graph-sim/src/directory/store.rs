@@ -89,13 +89,10 @@ impl Directory {
 
     /// A user by object id or principal name.
     pub(crate) fn user_named(&self, tenant: Uuid, key: &str) -> Option<Arc<User>> {
-        match Uuid::try_parse(key) {
-            Ok(id) => self.user(tenant, id),
-            Err(_) => {
-                let id = *self.tenants.get(&tenant)?.by_name.get(&key.to_ascii_lowercase())?;
-                self.user(tenant, id)
-            }
-        }
+        let by_name =
+            |name: &str| self.tenants.get(&tenant)?.by_name.get(&name.to_ascii_lowercase()).copied();
+        let id = Uuid::try_parse(key).ok().or_else(|| by_name(key))?;
+        self.user(tenant, id)
     }
 
     /// The user whose mailbox has that address.

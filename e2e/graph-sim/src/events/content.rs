@@ -23,6 +23,7 @@ pub(super) struct Attendee {
 }
 
 /// What the organiser decides and every copy of the event shares.
+#[expect(clippy::struct_excessive_bools, reason = "each is a member of Graph's event")]
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shared {
     pub(super) subject: Option<String>,

@@ -32,7 +32,7 @@ pub(crate) struct Change {
     /// Its default id.
     pub(crate) id: String,
     pub(crate) immutable_id: String,
-    pub(crate) change_key: String,
+    pub(crate) version: String,
     pub(crate) kind: ChangeType,
 }
 

@@ -28,7 +28,7 @@ pub(super) fn change(mailbox: MailboxKey, event: &Event, kind: ChangeType) -> Ch
         user: mailbox.1,
         id: event.id.clone(),
         immutable_id: event.immutable_id.clone(),
-        change_key: event.change_key.clone(),
+        version: event.change_key.clone(),
         kind,
     }
 }

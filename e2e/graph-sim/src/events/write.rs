@@ -74,8 +74,8 @@ pub(super) fn create(body: &Value) -> Result<(Shared, Private), GraphError> {
         allow_new_time_proposals: true,
         hide_attendees: false,
     };
-    let mut private = Private::default();
-    private.transaction_id = members.text("transactionId")?.value().map(str::to_owned);
+    let transaction_id = members.text("transactionId")?.value().map(str::to_owned);
+    let mut private = Private { transaction_id, ..Private::default() };
     rest(members, &mut shared, &mut private)?;
     Ok((shared, private))
 }

@@ -49,7 +49,7 @@ impl Notification {
             resource_data: ResourceData {
                 odata_type: "#Microsoft.Graph.Event",
                 odata_id: resource,
-                odata_etag: format!("W/\"{}\"", change.change_key),
+                odata_etag: format!("W/\"{}\"", change.version),
                 id: id.clone(),
             },
             client_state: subscription.client_state.clone(),

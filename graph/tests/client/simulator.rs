@@ -271,11 +271,11 @@ async fn tokens_are_replaced_when_they_end() {
 
 #[tokio::test]
 async fn a_token_that_graph_takes_for_expired_is_replaced_at_once() {
+    use Purpose::{Token, UserLookup};
     let sim = Sim::start(json!({})).await;
     sim.client.user(&cause(), USER).await.unwrap();
     sim.advance(2 * 3_600).await;
     sim.client.user(&cause(), USER).await.unwrap();
-    use Purpose::{Token, UserLookup};
     assert_eq!(sim.purposes(), [Token, UserLookup, UserLookup, Token, UserLookup]);
 }
 

@@ -269,6 +269,47 @@ async fn what_vanished_at_graph_is_made_again_and_what_is_anothers_is_left_alone
     assert_eq!(connected.living(&second, 1).await[0]["id"], body["id"]);
 }
 
+/// Says as the worker that Graph sent a lifecycle notification about that subscription.
+async fn report_lifecycle(connected: &Connected, name: &str, event: &str, id: &str) {
+    let status = json!({
+        "apiVersion": "roomkeeper.dev/v1alpha1", "kind": "CalendarSubscription", "metadata": {"name": name},
+        "status": {"delivery": {"state": "Receiving", "lifecycle": {
+            "event": event, "receivedAt": jiff::Timestamp::now().to_string(), "subscriptionId": id,
+        }}},
+    });
+    let api = connected.site.api::<CalendarSubscription>();
+    api.patch_status(name, &PatchParams::apply("roomkeeper-worker"), &Patch::Apply(&status)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_worker_reports_is_acted_on_and_stays_the_workers() {
+    let connected = Connected::new(1).await;
+    let (_operator, _, object) = subscribed(&connected).await;
+    let name = object.name_any();
+    let first = connected.living(USER, 1).await[0]["id"].as_str().unwrap().to_owned();
+    report_lifecycle(&connected, &name, "reauthorizationRequired", &first).await;
+    connected.site.condition::<CalendarSubscription>(&name, Type::Subscribed, "True/Renewed").await;
+    let renewed =
+        connected.site.condition::<CalendarSubscription>(&name, Type::Delivering, "True/Receiving").await;
+    assert_eq!(renewed.status.unwrap().subscription.unwrap().id, first);
+    assert_eq!(connected.graph.requests("PATCH", "/subscriptions/").await.len(), 1, "answered once");
+
+    let (status, _) =
+        connected.graph.as_operator(Method::DELETE, &format!("/subscriptions/{first}"), None).await;
+    assert_eq!(status, 204);
+    report_lifecycle(&connected, &name, "subscriptionRemoved", &first).await;
+    let again = connected.living(USER, 1).await;
+    assert_ne!(again[0]["id"].as_str().unwrap(), first);
+    let object =
+        connected.site.condition::<CalendarSubscription>(&name, Type::Subscribed, "True/Created").await;
+    let delivery = object.status.unwrap().delivery.unwrap();
+    assert_eq!(
+        delivery.lifecycle.unwrap().subscription_id,
+        first,
+        "the operator leaves the worker's part alone"
+    );
+}
+
 #[tokio::test]
 async fn what_a_crash_left_behind_is_taken_over_or_ended() {
     let connected = Connected::new(2).await;

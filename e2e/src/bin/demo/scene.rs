@@ -145,7 +145,7 @@ impl<'a> Scene<'a> {
         }))
     }
 
-    /// Waits until the user's CalendarSubscription has these conditions (`type`, `status/reason`); returns its name.
+    /// Waits until the user's CalendarSubscription has these conditions (`type`, `status` or `status/reason`); returns its name.
     pub(crate) async fn until_subscription(
         &self,
         user_id: &str,
@@ -157,7 +157,7 @@ impl<'a> Scene<'a> {
             let conditions =
                 found.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
             let seen: Vec<_> = wanted.iter().map(|(type_, _)| condition::among(conditions, type_)).collect();
-            if seen.iter().zip(wanted).all(|(seen, (_, wanted))| seen.as_deref() == Some(*wanted)) {
+            if seen.iter().zip(wanted).all(|(seen, (_, wanted))| says(seen.as_deref(), wanted)) {
                 return Ok(Some(found.name_any()));
             }
             bail!("conditions are {}", summary(conditions))
@@ -216,6 +216,11 @@ fn output(command: &mut std::process::Command) -> anyhow::Result<String> {
         bail!("kubectl failed: {}{}", text, String::from_utf8_lossy(&output.stderr));
     }
     Ok(text)
+}
+
+/// Whether a condition, as `status/reason`, has that status, or status and reason.
+fn says(seen: Option<&str>, wanted: &str) -> bool {
+    seen.is_some_and(|seen| seen == wanted || seen.split('/').next() == Some(wanted))
 }
 
 fn summary(conditions: &[Condition]) -> String {

@@ -55,11 +55,8 @@ async fn scope_is_ready(scene: &mut Scene<'_>) -> anyhow::Result<()> {
     ensure!(members == 2, "the scope counts {members} members, not 2");
     scene.narrator.seen("AccessScope contoso is Ready: token acquired, 2 members resolved");
     scene.show(&["get", "accessscopes"])?;
-    let waiting = [
-        ("Ready", "True/Succeeded"),
-        ("Allowed", "False/AwaitingConsent"),
-        ("Subscribed", "False/NotAllowed"),
-    ];
+    let waiting =
+        [("Ready", "True"), ("Allowed", "False/AwaitingConsent"), ("Subscribed", "False/NotAllowed")];
     scene.until_subscription(world::USER_2, &waiting).await?;
     scene
         .narrator
@@ -83,11 +80,7 @@ async fn subscribed(scene: &Scene<'_>, user_id: &str) -> anyhow::Result<String> 
     let name = scene
         .until_subscription(
             user_id,
-            &[
-                ("Allowed", "True/ConsentGranted"),
-                ("Subscribed", "True/Created"),
-                ("Ready", "True/Succeeded"),
-            ],
+            &[("Allowed", "True/ConsentGranted"), ("Subscribed", "True/Created"), ("Ready", "True")],
         )
         .await?;
     let live = scene.system.graph.subscriptions_of(user_id).await?;
@@ -183,7 +176,7 @@ async fn the_space_is_removed(scene: &mut Scene<'_>, event: &str) -> anyhow::Res
 }
 
 async fn a_meeting_ends(scene: &mut Scene<'_>) -> anyhow::Result<()> {
-    let from = Timestamp::now();
+    let from = Timestamp::from_second(Timestamp::now().as_second())?;
     let to = from.checked_add(Span::new().seconds(12))?;
     let meeting = Meeting { subject: "Stand-up".to_owned(), from, to, rooms: vec!["room-102".to_owned()] };
     let event = scene.outlook.create(world::USER_1, &meeting).await?;
@@ -243,11 +236,7 @@ async fn the_user_leaves_the_group(scene: &mut Scene<'_>) -> anyhow::Result<()> 
     scene
         .until_subscription(
             world::USER_1,
-            &[
-                ("Allowed", "False/OutOfScope"),
-                ("Subscribed", "False/NotAllowed"),
-                ("Ready", "True/Succeeded"),
-            ],
+            &[("Allowed", "False/OutOfScope"), ("Subscribed", "False/NotAllowed"), ("Ready", "True")],
         )
         .await?;
     unsubscribed(scene, world::USER_1).await?;
@@ -267,11 +256,8 @@ async fn support_unsubscribes_a_second_user(scene: &mut Scene<'_>) -> anyhow::Re
     let arguments = ["roomkeeper", "unsubscribe", &user, "--reason", "T-123"];
     let said = scene.kubectl_as_support(&arguments)?;
     scene.narrator.command(&format!("kubectl {} -n {NAMESPACE}", arguments.join(" ")), &said);
-    let withdrawn = [
-        ("Allowed", "False/ConsentWithdrawn"),
-        ("Subscribed", "False/NotAllowed"),
-        ("Ready", "True/Succeeded"),
-    ];
+    let withdrawn =
+        [("Allowed", "False/ConsentWithdrawn"), ("Subscribed", "False/NotAllowed"), ("Ready", "True")];
     scene.until_subscription(world::USER_2, &withdrawn).await?;
     unsubscribed(scene, world::USER_2).await?;
     scene

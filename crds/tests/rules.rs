@@ -5,6 +5,7 @@
 
 use std::{fs, path::Path};
 
+use json_patch::merge;
 use kube::core::cel::validate_cel_schema;
 use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord};
 use serde_json::Value;
@@ -12,25 +13,6 @@ use serde_json::Value;
 fn read(file: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules").join(file);
     serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
-
-/// JSON merge patch (RFC 7396).
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let target = target.as_object_mut().unwrap();
-    for (key, value) in patch {
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key).or_insert(Value::Null), value);
-        }
-    }
 }
 
 /// Every message of a CEL rule anywhere in the schema.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Longest wait for a program to say that it serves.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// What the examples' AccessScope says where a real one names Microsoft's cloud, and its booking product.
 const EXAMPLE_CLOUD: &str = "cloud: Global";
@@ -211,7 +211,7 @@ impl System {
         let token = self.graph.post("/_sim/user-token", &claims).await?;
         let token = token.get("access_token").and_then(Value::as_str).context("no access_token")?;
         let answer = self
-            .client(&self.tls.ca)?
+            .webhook_client()?
             .post(format!("{}/api/scopes/{namespace}/{scope}/consent", self.public_url()))
             .bearer_auth(token)
             .json(&json!({"noticeVersion": "2026-01", "addInVersion": "1.4.0"}))
@@ -225,11 +225,7 @@ impl System {
     /// # Errors
     /// When the certificate cannot be read.
     pub fn webhook_client(&self) -> anyhow::Result<reqwest::Client> {
-        self.client(&self.tls.ca)
-    }
-
-    fn client(&self, ca: &Path) -> anyhow::Result<reqwest::Client> {
-        trusting(ca)
+        trusting(&self.tls.ca)
     }
 
     /// Ends both simulators.
@@ -290,7 +286,7 @@ pub fn trusting(ca: &Path) -> anyhow::Result<reqwest::Client> {
     let pem = fs::read(ca).with_context(|| format!("read {}", ca.display()))?;
     Ok(reqwest::Client::builder()
         .add_root_certificate(Certificate::from_pem(&pem)?)
-        .timeout(Duration::from_secs(60))
+        .timeout(Duration::from_mins(1))
         .build()?)
 }
 

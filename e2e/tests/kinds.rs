@@ -4,6 +4,7 @@
 
 use std::fs;
 
+use json_patch::merge;
 use kube::{
     Api, Client, Resource as _,
     api::{ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective},
@@ -12,25 +13,6 @@ use kube::{
 use roomkeeper_controlplane::{ControlPlane, apply};
 use roomkeeper_e2e::programs;
 use serde_json::Value;
-
-/// JSON merge patch (RFC 7396), for objects that are made of a base and a difference.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    for (key, value) in patch {
-        let target = target.as_object_mut().unwrap();
-        if value.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key).or_insert(Value::Null), value);
-        }
-    }
-}
 
 async fn run(file: &str) {
     let control_plane = ControlPlane::shared().await.unwrap();
@@ -43,12 +25,13 @@ async fn run(file: &str) {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("roomkeeper.dev", "v1alpha1", kind));
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
     // As kubectl does: a field that the schema does not know is an error, not a silent loss.
-    let path = format!("{}?fieldValidation=Strict", DynamicObject::url_path(&resource, Some(&namespace)));
+    let url = format!("{}?fieldValidation=Strict", DynamicObject::url_path(&resource, Some(&namespace)));
     let create = async |object: &Value| {
-        let request = http::Request::post(&path).header("content-type", "application/json");
+        let request = http::Request::post(&url).header("content-type", "application/json");
         client.request::<DynamicObject>(request.body(serde_json::to_vec(object).unwrap()).unwrap()).await
     };
-    let patch = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
+    let strict =
+        PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::default() };
     let mut failures = Vec::new();
     for (list, is_update) in [("create", false), ("update", true)] {
         for (number, case) in table[list].as_array().unwrap().iter().enumerate() {
@@ -60,7 +43,7 @@ async fn run(file: &str) {
                     merge(&mut object, &case["first"]);
                 }
                 create(&object).await.unwrap_or_else(|error| panic!("{file} {}: {error}", case["case"]));
-                api.patch(&name, &patch, &Patch::Merge(&case["set"])).await
+                api.patch(&name, &strict, &Patch::Merge(&case["set"])).await
             } else {
                 if !case["set"].is_null() {
                     merge(&mut object, &case["set"]);
@@ -73,7 +56,7 @@ async fn run(file: &str) {
                 (Err(error), None) => failures.push(format!("{}: was refused: {error}", case["case"])),
                 (Err(kube::Error::Api(status)), Some(sentence)) if status.message.contains(sentence) => {}
                 (Err(error), Some(_)) => {
-                    failures.push(format!("{}: another sentence: {error}", case["case"]))
+                    failures.push(format!("{}: another sentence: {error}", case["case"]));
                 }
             }
         }

@@ -52,8 +52,8 @@ async fn readyz(State(served): State<Served>) -> Response {
     if waiting.is_empty() {
         return "ok\n".into_response();
     }
-    let lines: String = waiting.into_iter().map(|(name, why)| format!("{name}: {why}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+    let lines: Vec<String> = waiting.into_iter().map(|(name, why)| format!("{name}: {why}\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines.concat()).into_response()
 }
 
 async fn metrics(State(served): State<Served>) -> Response {

@@ -39,7 +39,7 @@ impl std::fmt::Debug for KeyRing {
         f.debug_struct("KeyRing")
             .field("current", &self.current)
             .field("ids", &self.ids().collect::<Vec<_>>())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

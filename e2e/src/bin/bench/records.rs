@@ -129,7 +129,7 @@ async fn by_the_worker(
     let began = Instant::now();
     let running = tokio::spawn(worker.run(stop.clone()));
     let api: Api<BookingRecord> = Api::namespaced(client.clone(), NAMESPACE);
-    wait::until("every BookingRecord", Duration::from_secs(120), || async {
+    wait::until("every BookingRecord", Duration::from_mins(2), || async {
         // One item answers how many there are without reading them all.
         let page = api.list(&ListParams::default().limit(1)).await?;
         let seen = page.items.len() + usize::try_from(page.metadata.remaining_item_count.unwrap_or(0))?;

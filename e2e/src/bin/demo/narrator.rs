@@ -20,7 +20,7 @@ impl Narrator {
     }
 
     /// Output of a command that people would run.
-    pub(crate) fn command(&self, command: &str, output: &str) {
+    pub(crate) fn command(command: &str, output: &str) {
         println!("             $ {command}");
         for line in output.lines() {
             println!("             {line}");

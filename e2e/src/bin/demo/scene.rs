@@ -21,7 +21,7 @@ use crate::narrator::Narrator;
 pub(crate) const NAMESPACE: &str = "contoso";
 
 /// Longest wait for one step.
-pub(crate) const STEP: Duration = Duration::from_secs(60);
+pub(crate) const STEP: Duration = Duration::from_mins(1);
 
 /// Flags that make the daemons as quick as a viewer wants them.
 const OPERATOR_FLAGS: &[&str] =
@@ -108,7 +108,7 @@ impl<'a> Scene<'a> {
     /// Prints a kubectl command and what it says.
     pub(crate) fn show(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let text = self.kubectl(arguments)?;
-        self.narrator.command(&format!("kubectl -n {NAMESPACE} {}", arguments.join(" ")), &text);
+        Narrator::command(&format!("kubectl -n {NAMESPACE} {}", arguments.join(" ")), &text);
         Ok(())
     }
 

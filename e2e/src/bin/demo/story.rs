@@ -9,7 +9,10 @@ use roomkeeper_crds::{BookingRecord, booking_record::BookingState};
 use roomkeeper_e2e::{condition, outlook::Meeting, wait, world};
 use serde_json::Value;
 
-use crate::scene::{NAMESPACE, STEP, Scene};
+use crate::{
+    narrator::Narrator,
+    scene::{NAMESPACE, STEP, Scene},
+};
 
 /// The properties that a record of a single meeting holds: the list of the design, and nothing else.
 const RECORD_FIELDS: [&str; 14] = [
@@ -255,7 +258,7 @@ async fn support_unsubscribes_a_second_user(scene: &mut Scene<'_>) -> anyhow::Re
     let user = world::principal_name(2);
     let arguments = ["roomkeeper", "unsubscribe", &user, "--reason", "T-123"];
     let said = scene.kubectl_as_support(&arguments)?;
-    scene.narrator.command(&format!("kubectl {} -n {NAMESPACE}", arguments.join(" ")), &said);
+    Narrator::command(&format!("kubectl {} -n {NAMESPACE}", arguments.join(" ")), &said);
     let withdrawn =
         [("Allowed", "False/ConsentWithdrawn"), ("Subscribed", "False/NotAllowed"), ("Ready", "True")];
     scene.until_subscription(world::USER_2, &withdrawn).await?;

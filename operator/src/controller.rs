@@ -21,6 +21,9 @@ use crate::{api::Guarded, backoff, context::Context, key::Key, watch::Follow};
 /// Longest time until an object is looked at again, whatever happens: a missed event is repaired by then.
 const LONGEST: Duration = Duration::from_hours(1);
 
+/// Shortest time until then, so that no mistake in a plan turns into a loop.
+const SHORTEST: Duration = Duration::from_millis(50);
+
 /// When an object that does not fit its type is mentioned again.
 const UNDECODABLE: Duration = Duration::from_hours(1);
 
@@ -74,7 +77,7 @@ fn step<K: Reconcile>(
         let (result, delay) = match decoded.clone().reconcile(Arc::clone(&context)).await {
             Ok(next) => {
                 failures(&context).remove(&uid);
-                ("success", next.min(spread(&uid)))
+                ("success", next.clamp(SHORTEST, spread(&uid)))
             }
             Err(error) => {
                 let failures = {

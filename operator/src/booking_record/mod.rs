@@ -92,6 +92,9 @@ impl Reconcile for BookingRecord {
             }
         };
         let world = dereference::dereference(&context, &record);
+        if record.deleted {
+            return Ok(Duration::MAX);
+        }
         let until_expiry = plan::expires_at(&record, &world).map_or(Duration::MAX, |at| {
             Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default()
         });

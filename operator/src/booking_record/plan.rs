@@ -58,9 +58,6 @@ pub fn expires_at(record: &Validated, world: &World) -> Option<Timestamp> {
 
 /// Plans.
 pub fn plan(record: &Validated, world: &World, now: Timestamp) -> Plan {
-    if record.deleted {
-        return Plan::Rest;
-    }
     if expires_at(record, world).is_some_and(|at| at <= now) {
         return Plan::Expire;
     }

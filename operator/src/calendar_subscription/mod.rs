@@ -25,7 +25,7 @@ use self::{
     apply::ApplyError,
     dereference::user_term,
     finalize::FinalizeError,
-    plan::Action,
+    plan::{Action, Verdict},
     status::{Outcome, Then},
     validate::{ValidateError, Validated},
 };
@@ -185,7 +185,10 @@ async fn steps(
                 object = object.with(settled.status)?;
             }
             Then::Rest => {
-                context.sightings.forget(&object.uid);
+                // What a waiting object was seen with is looked at when its scope can tell.
+                if matches!(plan.verdict, Verdict::Allowed(_) | Verdict::Denied(_)) {
+                    context.sightings.forget(&object.uid);
+                }
                 return Ok(plan.next);
             }
             Then::Echo => return Ok(ECHO),

@@ -12,6 +12,9 @@ use crate::key::Key;
 /// How long an undecided object waits for its scope's first read of the groups; their arrival triggers it sooner.
 const UNDECIDED: Duration = Duration::from_mins(1);
 
+/// Shortest time between two looks at one object that follows from its own times.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// The AccessScope as the decision needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -159,9 +162,11 @@ pub fn plan(object: &Validated, world: &World, now: Timestamp) -> Plan {
     let verdict = verdict(object, world);
     let action =
         if object.has_finalizer { action(object, world, &verdict, now) } else { Action::AddFinalizer };
-    let next = match (&verdict, object.remote) {
-        (Verdict::Undecided, _) => UNDECIDED,
-        (_, Some(remote)) => Duration::try_from(remote.renew_at.duration_since(now)).unwrap_or_default(),
+    let due = object.remote.map(|remote| remote.renew_at.duration_since(now));
+    let next = match (&verdict, due) {
+        // What is due cannot be done yet, so that its time says nothing.
+        (Verdict::Undecided | Verdict::Waiting { .. }, _) => UNDECIDED,
+        (_, Some(due)) => Duration::try_from(due).unwrap_or_default().max(SHORTEST),
         (_, None) => Duration::MAX,
     };
     Plan { verdict, action, next }
@@ -230,9 +235,12 @@ fn action(object: &Validated, world: &World, verdict: &Verdict, now: Timestamp) 
         Verdict::Undecided | Verdict::Waiting { missing: true, .. } => Action::None,
         Verdict::UserUnknown => Action::ResolveUser,
         Verdict::Denied(_) => remove(object, world),
-        Verdict::Waiting { missing: false, .. } => match maintain(object, world, now) {
-            Maintenance::Do(action) => action,
-            Maintenance::Nothing | Maintenance::Missing(_) => Action::None,
+        Verdict::Waiting { missing: false, .. } => match (maintain(object, world, now), object.remote) {
+            (Maintenance::Do(action), _) => action,
+            // It cannot be made anew now: as long as it lives it serves, with whatever URL or key.
+            (Maintenance::Missing(_), Some(remote)) if remote.expires_at <= now => Action::Verify(remote.id),
+            (Maintenance::Missing(_), Some(remote)) if remote.renew_at <= now => Action::Renew(remote.id),
+            (Maintenance::Nothing | Maintenance::Missing(_), _) => Action::None,
         },
         Verdict::Allowed(grant) => match maintain(object, world, now) {
             Maintenance::Do(action) => action,

@@ -119,11 +119,10 @@ pub fn settle(object: &Validated, verdict: &Verdict, outcome: Outcome, now: Time
     match outcome {
         Outcome::Nothing if *verdict == Verdict::Undecided => settled(unproven(object, now), Then::Rest),
         Outcome::Nothing => {
-            let seen = known.map_or(Seen::Nothing, |subscription| Seen::Lives {
-                subscription,
-                reason: None,
-                trouble: None,
-            });
+            let seen = match known.filter(|known| known.expires_at.0 > now) {
+                None => Seen::Nothing,
+                Some(subscription) => Seen::Lives { subscription, reason: None, trouble: None },
+            };
             settled(report(object, verdict, seen, now), Then::Rest)
         }
         Outcome::FinalizerAdded => settled(unproven(object, now), Then::Echo),

@@ -212,8 +212,23 @@ fn a_scope_that_cannot_tell_neither_begins_nor_ends_anything() {
         told(&settled.status),
         "Allowed=Unknown/ScopeNotReady Subscribed=True/Renewed Delivering=Unknown/NoTrafficYet Ready=False/ScopeNotReady Reconciling=True/ScopeNotReady"
     );
+    let outdated = World { sightings: Some(vec![Sighting { id: id(1), current: false }]), ..world.clone() };
+    assert_eq!(action(&living(), &outdated), Action::None, "what cannot be made anew serves as it is");
+    assert_eq!(action(&due, &outdated), Action::Renew(id(1)));
+    let expired = subscribed("2026-11-23T10:00:00Z", "2026-11-22T10:00:00Z");
+    assert_eq!(action(&expired, &world), Action::Verify(id(1)));
     let missing = World { scope: Scope::Missing, ..world };
-    assert_eq!(action(&due, &missing), Action::None, "without a scope there is no credential");
+    for object in [&due, &expired] {
+        let plan = plan(object, &missing, now());
+        assert_eq!(plan.action, Action::None, "without a scope there is no credential");
+        assert!(plan.next >= Duration::from_mins(1), "and no looking at it in a loop");
+    }
+    let (verdict, _) = planned(&expired, &missing);
+    let settled = settle(&expired, &verdict, Outcome::Nothing, now());
+    assert_eq!(
+        told(&settled.status),
+        "Allowed=Unknown/ScopeNotReady Subscribed=False/NotAllowed Ready=False/ReferenceNotFound Reconciling=True/ReferenceNotFound"
+    );
 }
 
 #[test]
@@ -456,7 +471,7 @@ proptest! {
     #[test]
     fn planning_on_the_state_that_a_plan_leaves_is_empty(
         mut world in any_world(),
-        start in 0_usize..4,
+        start in 0_usize..5,
         suspend: bool,
         asked: bool,
     ) {
@@ -464,7 +479,8 @@ proptest! {
             0 => object("{}"),
             1 => resolved(),
             2 => living(),
-            _ => subscribed("2026-11-30T09:45:00Z", "2026-11-23T09:00:00Z"),
+            3 => subscribed("2026-11-30T09:45:00Z", "2026-11-23T09:00:00Z"),
+            _ => subscribed("2026-11-23T09:45:00Z", "2026-11-22T09:00:00Z"),
         };
         object.suspend = suspend;
         object.requested = asked.then(|| "now".to_owned());
@@ -482,6 +498,7 @@ proptest! {
         }
         let again = plan(&object, &world, now());
         prop_assert_eq!(&again.action, &Action::None);
+        prop_assert!(again.next >= Duration::from_secs(1), "an object is never looked at in a loop");
         let settled = settle(&object, &again.verdict, Outcome::Nothing, now());
         prop_assert_eq!(&settled.status, &object.status, "nothing is written when nothing changed");
         let subscribed = object.remote.is_some();

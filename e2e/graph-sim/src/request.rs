@@ -34,10 +34,13 @@ pub(crate) enum Malformed {
 
 impl Request {
     pub(crate) fn new(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Self, Malformed> {
-        let host = match uri.authority() {
-            Some(authority) => authority.as_str(),
-            None => headers.get(header::HOST).and_then(|host| host.to_str().ok()).ok_or(Malformed::Host)?,
-        };
+        let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let authority = uri.authority().map(http::uri::Authority::as_str);
+        // HTTP/2 has its own member for the name; a Host header beside it must say the same.
+        if authority.is_some() && named.is_some() && authority != named {
+            return Err(Malformed::Host);
+        }
+        let host = authority.or(named).ok_or(Malformed::Host)?;
         let origin = format!("https://{host}");
         if !is_own_origin(&origin) {
             return Err(Malformed::Host);

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::content::Event;
 use crate::{
     errors::GraphError,
-    odata::{Parser, PropertyId, Token},
+    odata::{Parser, PropertyId, Token, with_offset},
 };
 
 /// Clauses in one filter.
@@ -86,7 +86,7 @@ fn clause(parser: &mut Parser) -> Result<Clause, GraphError> {
                 "lt" => |a, b| a < b,
                 _ => return Err(invalid()),
             };
-            let time = parser.word()?.parse().map_err(|_| invalid())?;
+            let time = with_offset(&parser.word()?).ok_or_else(invalid)?;
             Ok(Clause::Modified(compare, time))
         }
         "singleValueExtendedProperties/Any" | "singleValueExtendedProperties/any" => any(parser),

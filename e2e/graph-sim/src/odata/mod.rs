@@ -7,6 +7,7 @@ mod members;
 mod page;
 mod prefer;
 mod query;
+mod time;
 
 pub(crate) use self::{
     expression::{Parser, Token},
@@ -15,4 +16,5 @@ pub(crate) use self::{
     page::{PageToken, link, number},
     prefer::Prefer,
     query::{Query, select},
+    time::{with_offset, without_offset},
 };

@@ -16,7 +16,7 @@ use crate::{
     errors::GraphError,
     graph::Call,
     login::service_principal,
-    odata::{Given, Members},
+    odata::{Given, Members, with_offset},
     world::User,
 };
 
@@ -122,8 +122,8 @@ fn changes(text: &str) -> Result<BTreeSet<ChangeType>, GraphError> {
 
 /// The expiry that counts: raised when too near, refused when too far (graph-facts §1.3).
 pub(super) fn expiry(call: &Call<'_>, asked: &str) -> Result<Timestamp, GraphError> {
-    let asked: Timestamp =
-        asked.parse().map_err(|_| GraphError::wrong_type("expirationDateTime", "Edm.DateTimeOffset"))?;
+    let asked = with_offset(asked)
+        .ok_or_else(|| GraphError::wrong_type("expirationDateTime", "Edm.DateTimeOffset"))?;
     let clock = &call.app.clock;
     if asked <= clock.now() {
         return Err(invalid("The property 'expirationDateTime' must be in the future."));

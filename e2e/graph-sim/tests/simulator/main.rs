@@ -1,0 +1,12 @@
+//! The simulator over TLS, as its clients meet it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod control;
+mod directory;
+mod events;
+mod login;
+mod notifications;
+mod receiver;
+mod refused;
+mod subscriptions;
+mod support;

@@ -1,0 +1,126 @@
+//! The program as people and harnesses start it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+const WORLD: &str = "
+tenants:
+- id: 7f1d0cb7-93b9-405a-8dad-c21703b7af18
+  domain: contoso.example
+  apps:   [{clientId: 9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11, secret: demo, roles: [Calendars.ReadWrite, User.Read.All, GroupMember.Read.All]}]
+  users:  [{id: 2189c720-90d5-44ff-818b-fe585706ee90, userPrincipalName: user1@contoso.example, displayName: User One}]
+  groups: [{id: 5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10, displayName: Room pilot, mailEnabled: true, securityEnabled: true, members: [2189c720-90d5-44ff-818b-fe585706ee90]}]
+";
+
+fn command(dir: &Path, world: &str) -> Command {
+    let file = dir.join("world.yaml");
+    fs::write(&file, world).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_graph-sim"));
+    command.args(["--listen", "127.0.0.1:0", "--world"]).arg(file).arg("--tls-dir").arg(dir.join("tls"));
+    command
+}
+
+/// Killed when the test ends, however it ends.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+fn start(command: &mut Command) -> (Started, String) {
+    let mut child = Started(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(child.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    (child, line)
+}
+
+fn refused(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    assert!(!status.success());
+    assert_eq!(String::from_utf8(stdout).unwrap(), "");
+    String::from_utf8(stderr).unwrap()
+}
+
+#[tokio::test]
+async fn it_says_where_it_serves_and_ends_on_sigterm() {
+    for signal in ["-TERM", "-INT"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut child, line) = start(&mut command(dir.path(), WORLD));
+        let origin = line.strip_prefix("ready ").unwrap().trim_end();
+        assert!(origin.starts_with("https://127.0.0.1:") && !origin.ends_with(":0"), "{line}");
+        let files: Vec<_> =
+            fs::read_dir(dir.path().join("tls")).unwrap().map(|one| one.unwrap().file_name()).collect();
+        assert_eq!(files, ["ca.crt"], "the key is never stored");
+        let pem = fs::read(dir.path().join("tls/ca.crt")).unwrap();
+        let ca = reqwest::Certificate::from_pem(&pem).unwrap();
+        let http = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().unwrap();
+        let url = format!("{origin}/contoso.example/v2.0/.well-known/openid-configuration");
+        assert_eq!(http.get(url).send().await.unwrap().status().as_u16(), 200);
+        let pid = child.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(child.0.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn each_run_has_an_authority_of_its_own_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = || {
+        let (_child, _line) = start(&mut command(dir.path(), WORLD));
+        let pem = fs::read_to_string(dir.path().join("tls/ca.crt")).unwrap();
+        let encoded: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        let der = data_encoding::BASE64.decode(encoded.as_bytes()).unwrap();
+        let text = String::from_utf8_lossy(&der).into_owned();
+        text.split_once("graph-sim ").unwrap().1.chars().take(36).collect::<String>()
+    };
+    let names = [name(), name()];
+    assert!(names.iter().all(|name| uuid::Uuid::try_parse(name).is_ok()), "{names:?}");
+    assert_ne!(names[0], names[1]);
+}
+
+#[test]
+fn a_wrong_world_is_refused_with_the_name_of_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    for (from, to, named) in [
+        ("domain:", "domein:", "domein"),
+        ("secret: demo", "secret: demo, certificate: x", "certificate"),
+        ("Calendars.ReadWrite", "Calendars.Write", "Calendars.Write"),
+        ("members: [2189c720", "members: [0189c720", "tenants[0].groups[0].members"),
+    ] {
+        let message = refused(&mut command(dir.path(), &WORLD.replacen(from, to, 1)));
+        assert!(message.contains(named) && message.contains("world.yaml"), "{message}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, line) = start(&mut command(dir.path(), WORLD));
+    let taken = line.trim_end().strip_prefix("ready https://").unwrap().to_owned();
+    let mut second = command(dir.path(), WORLD);
+    // The last one of an option repeated would be silently taken; clap refuses it.
+    assert!(refused(second.args(["--listen", &taken])).contains("--listen"));
+    let mut clash = Command::new(env!("CARGO_BIN_EXE_graph-sim"));
+    clash.args(["--listen", &taken, "--world"]).arg(dir.path().join("world.yaml"));
+    clash.arg("--tls-dir").arg(dir.path().join("tls"));
+    assert!(refused(&mut clash).contains(&taken));
+    let missing = refused(command(dir.path(), WORLD).args(["--trust", "/nowhere/ca.pem"]));
+    assert!(missing.contains("/nowhere/ca.pem"), "{missing}");
+    let empty = dir.path().join("empty.pem");
+    fs::write(&empty, "").unwrap();
+    let empty = refused(command(dir.path(), WORLD).arg("--trust").arg(empty));
+    assert!(empty.contains("no certificate"), "{empty}");
+    let mut rest = String::new();
+    first.0.kill().unwrap();
+    first.0.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "", "one line is all it says");
+}

@@ -159,6 +159,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn encoded_segments_come_back_whole(parts in proptest::collection::vec("[^'(]+", 1..5)) {
+            let encode = |part: &String| {
+                percent_encoding::utf8_percent_encode(part, percent_encoding::NON_ALPHANUMERIC).to_string()
+            };
+            let path = format!("/{}", parts.iter().map(encode).collect::<Vec<_>>().join("/"));
+            proptest::prop_assert_eq!(segments(&path), Some(parts));
+        }
+    }
+
     #[test]
     fn only_loopback_names_are_served() {
         for good in ["https://127.0.0.1:8443", "https://localhost:1", "https://[::1]:9"] {

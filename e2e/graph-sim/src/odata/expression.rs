@@ -130,6 +130,20 @@ fn tokens(expression: &str) -> Option<Vec<Token>> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_survives_its_quotes(text: String) {
+            let quoted = format!("'{}'", text.replace('\'', "''"));
+            proptest::prop_assert_eq!(tokens(&quoted), Some(vec![Token::Text(text)]));
+        }
+
+        #[test]
+        fn no_expression_is_too_strange(expression: String) {
+            let rest = tokens(&expression).map_or(0, |tokens| tokens.len());
+            proptest::prop_assert!(rest <= expression.len());
+        }
+    }
+
     #[test]
     fn texts_double_their_quotes_and_times_keep_their_colons() {
         let all = tokens("Any(ep: ep/id eq 'o''neil') and t ge 2026-01-02T03:04:05Z").unwrap();

@@ -132,6 +132,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_shown_reads_back(set: u128, name in "[!-~]([ -~]*[!-~])?", number: u32) {
+            for name in [Name::Text(name.clone()), Name::Number(number)] {
+                let id = PropertyId { set: Uuid::from_u128(set), name };
+                proptest::prop_assert_eq!(PropertyId::parse(&id.to_string()).unwrap(), id);
+            }
+        }
+    }
+
     #[test]
     fn expand_has_one_form() {
         let parse = |text: &str| expand(&Query::parse(text).unwrap());

@@ -39,7 +39,7 @@ bench: prerequisites controlplane ## Measure; BENCH=name for one. Figures go to 
 	$(CARGO) run --quiet --locked --release -p roomkeeper-e2e --bin bench -- $(BENCH)
 
 .PHONY: check
-check: prerequisites fmt clippy alone docs goldens policy ## Everything that needs no cluster: format, lints, docs, goldens, licences
+check: prerequisites fmt policy goldens clippy docs alone ## Everything that needs no cluster: format, lints, docs, goldens, licences
 
 .PHONY: fmt
 fmt:

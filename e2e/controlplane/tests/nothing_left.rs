@@ -36,7 +36,10 @@ struct Owner {
 
 /// Runs [`after_a_return`] as the owner, in a process (and process group) of its own until its control plane is up.
 fn start_owner(ending: &str) -> Owner {
-    let mut child = Command::new(env::current_exe().unwrap())
+    // A shell that runs tests in the background has them ignore SIGINT, and that would be inherited.
+    let mut child = Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(env::current_exe().unwrap())
         .args(["--exact", "after_a_return", "--nocapture", "--test-threads=1"])
         .env(ENDING, ending)
         .env_remove(USE_KUBECONFIG)

@@ -9,8 +9,8 @@ use crate::{
     policy::Policy,
 };
 
-/// How the default registry stands in a lock file.
-const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
+/// How a source that is a package registry begins.
+const REGISTRY: &str = "registry+";
 
 /// Every fault of every rule.
 pub(crate) fn all(graph: &Graph, policy: &Policy) -> Vec<String> {
@@ -98,10 +98,18 @@ fn duplicates(graph: &Graph, policy: &Policy) -> Vec<String> {
     faults
 }
 
+/// Everything comes from the workspace or from one registry: the one that most crates come from.
 fn sources(graph: &Graph, _: &Policy) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for source in graph.packages().filter_map(|package| package.source.as_deref()) {
+        *counts.entry(source).or_default() += usize::from(source.starts_with(REGISTRY));
+    }
+    let registry = counts.into_iter().max_by_key(|(_, count)| *count).map(|(source, _)| source);
     graph
         .packages()
-        .filter(|package| !graph.is_member(package) && package.source.as_deref() != Some(REGISTRY))
+        .filter(|package| {
+            !graph.is_member(package) && (package.source.is_none() || package.source.as_deref() != registry)
+        })
         .map(|package| {
             let source = package.source.as_deref().unwrap_or("a folder outside the workspace");
             format!(

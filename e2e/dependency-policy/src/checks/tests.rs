@@ -5,15 +5,18 @@ use serde_json::{Value, json};
 use super::*;
 use crate::graph::Kinds;
 
+/// Where the good crates come from.
+const INDEX: &str = "registry+https://registry.example/index";
+
 /// `app` links `left` and `right`; its tests use `tester`.
 fn good() -> Value {
     let package = |name: &str, version: &str, licence: &str, source: Option<&str>| json!({"id": format!("{name}@{version}"), "name": name, "version": version, "license": licence, "source": source});
     json!({
         "packages": [
             package("app", "1.0.0", "Apache-2.0", None),
-            package("left", "1.0.0", "MIT OR Apache-2.0", Some(REGISTRY)),
-            package("right", "1.0.0", "MIT/Apache-2.0", Some(REGISTRY)),
-            package("tester", "1.0.0", "MIT", Some(REGISTRY)),
+            package("left", "1.0.0", "MIT OR Apache-2.0", Some(INDEX)),
+            package("right", "1.0.0", "MIT/Apache-2.0", Some(INDEX)),
+            package("tester", "1.0.0", "MIT", Some(INDEX)),
         ],
         "workspace_members": ["app@1.0.0"],
     })
@@ -76,7 +79,7 @@ fn a_banned_crate_is_a_fault_in_programs_and_where_said_in_tests() {
 fn a_second_version_is_a_fault_unless_named_and_a_stale_name_is_one() {
     let mut graph = good();
     graph["packages"].as_array_mut().unwrap().push(
-        json!({"id": "right@2.0.0", "name": "right", "version": "2.0.0", "license": "MIT", "source": REGISTRY}),
+        json!({"id": "right@2.0.0", "name": "right", "version": "2.0.0", "license": "MIT", "source": INDEX}),
     );
     let tree = format!("{TREE}1 right v2.0.0\n");
     let faults =
@@ -95,6 +98,10 @@ fn another_source_is_a_fault() {
     let mut graph = good();
     graph["packages"][1]["source"] = json!("git+https://example.org/left");
     assert!(faults(&graph, "{}")[0].contains("left 1.0.0: comes from git+https://example.org/left"));
+    graph["packages"][1]["source"] = json!("registry+https://other.example/index");
+    assert!(faults(&graph, "{}")[0].contains("left 1.0.0: comes from registry+https://other.example/index"));
+    graph["packages"][1]["source"] = Value::Null;
+    assert!(faults(&graph, "{}")[0].contains("a folder outside the workspace"));
 }
 
 #[test]

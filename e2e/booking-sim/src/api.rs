@@ -1,14 +1,18 @@
 //! The booking calls.
 
 use std::{
+    num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Request, State},
+    extract::{
+        Path, Request, State,
+        rejection::{BytesRejection, PathRejection},
+    },
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
@@ -16,15 +20,19 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::{Control, Logged},
     ledger::{Ledger, Wanted},
+    rate::Bucket,
     refusal::Refusal,
 };
 
 /// Header that makes a repeated PUT safe.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// For a client that begins a body and does not end it.
+const BODY: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -32,83 +40,74 @@ pub(crate) struct Api {
     bucket: Option<Arc<Mutex<Bucket>>>,
     required: Option<(HeaderName, HeaderValue)>,
     control: Control,
-}
-
-/// Token bucket that holds a minute's worth.
-struct Bucket {
-    per_minute: f64,
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn take(&mut self, now: Instant) -> Result<(), u64> {
-        let grown = now.duration_since(self.filled).as_secs_f64() * self.per_minute / 60.0;
-        self.tokens = (self.tokens + grown).min(self.per_minute);
-        self.filled = now;
-        if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
-            return Ok(());
-        }
-        let seconds = ((1.0 - self.tokens) * 60.0 / self.per_minute).ceil();
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "at most 60, never negative"
-        )]
-        Err(seconds.clamp(1.0, 60.0) as u64)
-    }
+    shutdown: CancellationToken,
 }
 
 pub(crate) fn router(
     required: Option<(HeaderName, HeaderValue)>,
-    per_minute: Option<u32>,
+    per_minute: Option<NonZeroU32>,
     control: Control,
+    shutdown: CancellationToken,
 ) -> Router {
-    let bucket = per_minute.map(|per_minute| {
-        let per_minute = f64::from(per_minute.max(1));
-        Arc::new(Mutex::new(Bucket { per_minute, tokens: per_minute, filled: Instant::now() }))
-    });
-    let api = Api { ledger: Arc::default(), bucket, required, control };
+    let bucket = per_minute.map(|limit| Arc::new(Mutex::new(Bucket::new(limit, Instant::now()))));
+    let api = Api { ledger: Arc::default(), bucket, required, control, shutdown };
     Router::new()
         .route("/bookings", get(list))
         .route("/bookings/{key}", get(one).put(put).delete(delete))
+        .method_not_allowed_fallback(Refusal::method)
         .layer(middleware::from_fn_with_state(api.clone(), admit))
         .with_state(api)
 }
 
-/// Header, rate and faults before each call; the log after it.
+/// Header, faults and rate before each call; the log after it. A client that hangs up does not undo what it asked for: the work goes on
+/// in a task of its own, and only the answer is lost.
 async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let mut entry = Logged {
-        time: Timestamp::now(),
-        method: request.method().to_string(),
-        key: path.strip_prefix("/bookings/").map(str::to_owned),
-        path,
-        idempotency_key: request
-            .headers()
-            .get(IDEMPOTENCY_KEY)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned),
-        status: 0,
-    };
-    let latency = api.control.latency();
-    if !latency.is_zero() {
-        tokio::time::sleep(latency).await;
+    let work = tokio::spawn(async move {
+        let mut entry = Logged::arrived(&request);
+        let response = match api.check(&request) {
+            Ok(()) => tokio::time::timeout(BODY, next.run(request)).await.unwrap_or_else(|_elapsed| {
+                Refusal::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "the body did not end in time")
+                    .into_response()
+            }),
+            Err(refusal) => refusal.into_response(),
+        };
+        entry.status = response.status().as_u16();
+        let latency = api.control.latency();
+        api.control.log(entry);
+        if !latency.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(latency) => {}
+                () = api.shutdown.cancelled() => {}
+            }
+        }
+        response
+    });
+    work.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a call was not answered");
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal", "the call was not finished")
+            .into_response()
+    })
+}
+
+impl Logged {
+    fn arrived(request: &Request) -> Self {
+        let path = request.uri().path().to_owned();
+        let idempotency_key = request.headers().get(IDEMPOTENCY_KEY);
+        Self {
+            time: Timestamp::now(),
+            method: request.method().to_string(),
+            key: path.strip_prefix("/bookings/").map(str::to_owned),
+            path,
+            idempotency_key: idempotency_key.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            status: 0,
+        }
     }
-    let response = match api.check(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    };
-    entry.status = response.status().as_u16();
-    api.control.log(entry);
-    response
 }
 
 impl Api {
-    fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check(&self, request: &Request) -> Result<(), Refusal> {
         if let Some((name, value)) = &self.required
-            && headers.get(name) != Some(value)
+            && !request.headers().get_all(name).iter().eq([value])
         {
             let message = format!("header {name} is missing or wrong");
             return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", message));
@@ -116,18 +115,16 @@ impl Api {
         if let Some(refusal) = self.control.next_fault() {
             return Err(refusal);
         }
-        if let Some(bucket) = &self.bucket {
-            bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()).map_err(
-                |seconds| {
-                    let mut refusal = Refusal::new(
-                        StatusCode::TOO_MANY_REQUESTS,
-                        "TooManyRequests",
-                        "too many calls per minute",
-                    );
-                    refusal.retry_after = Some(seconds);
-                    refusal
-                },
-            )?;
+        if let Some(bucket) = &self.bucket
+            && let Err(seconds) = bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
+        {
+            let message = format!("too many calls per minute: wait {seconds} s");
+            let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
+            refusal.retry_after = Some(seconds);
+            return Err(refusal);
+        }
+        if request.uri().query().is_some() {
+            return Err(Refusal::bad_request("the booking calls take no query parameters: leave them out"));
         }
         Ok(())
     }
@@ -141,52 +138,64 @@ async fn list(State(api): State<Api>) -> Json<Value> {
     Json(json!({"value": api.ledger().list()}))
 }
 
-async fn one(State(api): State<Api>, Path(key): Path<String>) -> Result<Json<Value>, Refusal> {
+async fn one(
+    State(api): State<Api>,
+    key: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, Refusal> {
+    let key = checked(key)?;
     api.ledger().get(&key).map(Json).ok_or_else(not_found)
 }
 
 async fn put(
     State(api): State<Api>,
-    Path(key): Path<String>,
+    key: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
-    check_key(&key)?;
-    let json = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
-    });
-    if !json {
+    let key = checked(key)?;
+    if !is_json(&headers) {
         let message = "Content-Type must be application/json";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message));
     }
-    let idempotency = headers
-        .get(IDEMPOTENCY_KEY)
-        .and_then(|value| value.to_str().ok())
-        .filter(|value| (1..=256).contains(&value.len()))
-        .ok_or_else(|| Refusal::bad_request("header Idempotency-Key of 1 to 256 characters is required"))?;
-    let value: Value =
-        serde_json::from_slice(&body).map_err(|_| Refusal::bad_request("the body is no JSON"))?;
-    let wanted: Wanted =
-        serde_json::from_value(value).map_err(|error| Refusal::invalid(error.to_string()))?;
-    wanted.check()?;
+    let idempotency = idempotency_key(&headers)?;
+    let wanted = Wanted::read(&body?)?;
     let (status, body) = api.ledger().put(&key, idempotency, wanted)?;
     Ok((status, Json(body)))
 }
 
-async fn delete(State(api): State<Api>, Path(key): Path<String>) -> Result<StatusCode, Refusal> {
+async fn delete(
+    State(api): State<Api>,
+    key: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Refusal> {
+    let key = checked(key)?;
     if api.ledger().delete(&key) { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let value = values.next().and_then(|value| value.to_str().ok());
+    value
+        .filter(|value| (1..=256).contains(&value.len()) && values.next().is_none())
+        .ok_or_else(|| Refusal::bad_request("one header Idempotency-Key of 1 to 256 characters is required"))
 }
 
 fn not_found() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "NotFound", "no booking has this key")
 }
 
-fn check_key(key: &str) -> Result<(), Refusal> {
-    let good = (1..=128).contains(&key.len())
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if good {
-        Ok(())
-    } else {
-        Err(Refusal::bad_request("the key must have 1 to 128 letters, digits, '-', '_' or '.'"))
+fn checked(key: Result<Path<String>, PathRejection>) -> Result<String, Refusal> {
+    let good = |key: &str| {
+        (1..=128).contains(&key.len())
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    match key {
+        Ok(Path(key)) if good(&key) => Ok(key),
+        _ => Err(Refusal::bad_request("the key must have 1 to 128 letters, digits, '-', '_' or '.'")),
     }
 }

@@ -1,26 +1,28 @@
 //! What the product knows: bookings by key, and the answers given for each Idempotency-Key.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::refusal::Refusal;
+use crate::{members::Members, refusal::Refusal};
 
-/// What is asked for. Every member is known; another one is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// Most bookings at a time.
+const BOOKINGS: usize = 200_000;
+/// Most answers that are remembered; beyond, the oldest is forgotten.
+const ANSWERS: usize = 20_000;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Wanted {
     resource_id: String,
     start: Timestamp,
     end: Timestamp,
-    #[serde(default)]
     subject: Option<String>,
-    #[serde(default)]
     organizer: Option<String>,
-    #[serde(default)]
     attendees: Vec<String>,
     #[serde(rename = "iCalUId")]
     i_cal_u_id: String,
@@ -35,37 +37,44 @@ struct Booking {
 #[derive(Clone, Debug)]
 struct Answered {
     key: String,
-    wanted: Wanted,
+    /// As it was then.
+    booking: Booking,
     status: StatusCode,
-    body: Value,
+    /// Tells a later answer under the same Idempotency-Key from this one.
+    number: u64,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     bookings: BTreeMap<String, Booking>,
+    /// Per resource, the key of the booking that starts then. Bookings of one resource never overlap, so a start names one.
+    plan: HashMap<String, BTreeMap<Timestamp, String>>,
     answered: HashMap<String, Answered>,
+    /// Numbers and Idempotency-Keys of the answers, the oldest first.
+    order: VecDeque<(u64, String)>,
+    answers: u64,
 }
 
 impl Wanted {
-    /// Checks what a schema alone cannot.
-    pub(crate) fn check(&self) -> Result<(), Refusal> {
-        let bounded = [("resourceId", &self.resource_id, 1, 128), ("iCalUId", &self.i_cal_u_id, 1, 1024)];
-        for (name, value, least, most) in bounded {
-            if !(least..=most).contains(&value.len()) {
-                return Err(Refusal::invalid(format!("{name} must have {least} to {most} characters")));
-            }
+    /// Reads the body of a PUT.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Refusal> {
+        let mut members = Members::read(body, StatusCode::UNPROCESSABLE_ENTITY)?;
+        let wanted = Self {
+            resource_id: members.identifier("resourceId", 128)?,
+            start: members.time("start")?,
+            end: members.time("end")?,
+            subject: members.optional_text("subject", 1024)?,
+            organizer: members.optional_text("organizer", 320)?,
+            attendees: members.texts("attendees", 500, 320)?,
+            i_cal_u_id: members.identifier("iCalUId", 1024)?,
+        };
+        members.end("resourceId, start, end, subject, organizer, attendees, iCalUId")?;
+        if wanted.end <= wanted.start {
+            let message =
+                format!("end must be after start, but {} is not after {}", wanted.end, wanted.start);
+            return Err(Refusal::invalid(message));
         }
-        if self.end <= self.start {
-            return Err(Refusal::invalid("end must lie after start"));
-        }
-        if self.attendees.len() > 500 {
-            return Err(Refusal::invalid("attendees must have at most 500 items"));
-        }
-        Ok(())
-    }
-
-    fn overlaps(&self, other: &Self) -> bool {
-        self.resource_id == other.resource_id && self.start < other.end && other.start < self.end
+        Ok(wanted)
     }
 }
 
@@ -89,33 +98,35 @@ impl Ledger {
         idempotency: &str,
         wanted: Wanted,
     ) -> Result<(StatusCode, Value), Refusal> {
-        if let Some(before) = self.answered.get(idempotency) {
-            if before.key == key && before.wanted == wanted {
-                return Ok((before.status, before.body.clone()));
+        if let Some(before) = self.remembered(idempotency) {
+            if before.key == key && before.booking.wanted == wanted {
+                return Ok((before.status, before.booking.shown(key)));
             }
-            return Err(Refusal::invalid("this Idempotency-Key was used for another request"));
-        }
-        let taken =
-            self.bookings.iter().find(|(other, booking)| *other != key && booking.wanted.overlaps(&wanted));
-        if let Some((_, booking)) = taken {
-            return Err(Refusal::new(
-                StatusCode::CONFLICT,
-                "Overlap",
-                format!(
-                    "{} is booked from {} to {}",
-                    booking.wanted.resource_id, booking.wanted.start, booking.wanted.end
-                ),
+            return Err(Refusal::invalid(
+                "this Idempotency-Key was used for another request: take a new one for each content",
             ));
         }
-        let status = if self.bookings.contains_key(key) { StatusCode::OK } else { StatusCode::CREATED };
-        let booking = self
-            .bookings
-            .entry(key.to_owned())
-            .and_modify(|booking| booking.wanted = wanted.clone())
-            .or_insert_with(|| Booking { id: uuid::Uuid::new_v4().to_string(), wanted: wanted.clone() });
+        if let Some(taken) = self.overlapping(key, &wanted) {
+            let message = format!("{} is booked from {} to {}", taken.resource_id, taken.start, taken.end);
+            return Err(Refusal::new(StatusCode::CONFLICT, "Overlap", message));
+        }
+        let old = self.bookings.get(key).cloned();
+        if old.is_none() && self.bookings.len() >= BOOKINGS {
+            let message = format!("there are {BOOKINGS} bookings, which is the most: delete some");
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "LimitReached", message));
+        }
+        let (status, id) = match old {
+            Some(old) => {
+                self.unplan(&old.wanted);
+                (StatusCode::OK, old.id)
+            }
+            None => (StatusCode::CREATED, uuid::Uuid::new_v4().to_string()),
+        };
+        self.plan.entry(wanted.resource_id.clone()).or_default().insert(wanted.start, key.to_owned());
+        let booking = Booking { id, wanted };
         let body = booking.shown(key);
-        let answered = Answered { key: key.to_owned(), wanted, status, body: body.clone() };
-        self.answered.insert(idempotency.to_owned(), answered);
+        self.remember(idempotency, key, &booking, status);
+        self.bookings.insert(key.to_owned(), booking);
         Ok((status, body))
     }
 
@@ -129,8 +140,50 @@ impl Ledger {
 
     /// Cancels the booking of that key. Says whether there was one.
     pub(crate) fn delete(&mut self, key: &str) -> bool {
-        // A later booking under the same key is another one: answers to the old one must not come back.
-        self.answered.retain(|_, answered| answered.key != key);
-        self.bookings.remove(key).is_some()
+        let Some(booking) = self.bookings.remove(key) else { return false };
+        self.unplan(&booking.wanted);
+        true
+    }
+
+    /// The booking of that resource under another key that shares some time, both ends taken as half open.
+    fn overlapping(&self, key: &str, wanted: &Wanted) -> Option<&Wanted> {
+        // Of those that start before our end, only the last can reach into our time: the ones before it end before it starts.
+        let before_our_end = self.plan.get(&wanted.resource_id)?.range(..wanted.end).rev();
+        let (_, nearest) = before_our_end.into_iter().find(|(_, other)| *other != key)?;
+        let nearest = &self.bookings.get(nearest)?.wanted;
+        (nearest.end > wanted.start).then_some(nearest)
+    }
+
+    fn unplan(&mut self, wanted: &Wanted) {
+        if let Some(resource) = self.plan.get_mut(&wanted.resource_id) {
+            resource.remove(&wanted.start);
+            if resource.is_empty() {
+                self.plan.remove(&wanted.resource_id);
+            }
+        }
+    }
+
+    /// A later booking under the same key is another one: an answer about a deleted booking must not come back.
+    fn remembered(&self, idempotency: &str) -> Option<&Answered> {
+        let answered = self.answered.get(idempotency)?;
+        (self.bookings.get(&answered.key)?.id == answered.booking.id).then_some(answered)
+    }
+
+    fn remember(&mut self, idempotency: &str, key: &str, booking: &Booking, status: StatusCode) {
+        self.answers += 1;
+        let answered =
+            Answered { key: key.to_owned(), booking: booking.clone(), status, number: self.answers };
+        self.answered.insert(idempotency.to_owned(), answered);
+        self.order.push_back((self.answers, idempotency.to_owned()));
+        while self.order.len() > ANSWERS
+            && let Some((number, oldest)) = self.order.pop_front()
+        {
+            if self.answered.get(&oldest).is_some_and(|answered| answered.number == number) {
+                self.answered.remove(&oldest);
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

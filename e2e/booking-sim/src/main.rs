@@ -20,7 +20,7 @@ struct Args {
     #[arg(long, value_name = "NAME: VALUE", value_parser = parse_header)]
     require_header: Option<(http::HeaderName, http::HeaderValue)>,
     /// Booking calls per minute before 429
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate_per_minute: Option<u32>,
 }
 
@@ -36,19 +36,18 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let args = Args::parse();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let running = booking_sim::start(booking_sim::Options {
+    let mut running = booking_sim::start(booking_sim::Options {
         listen: args.listen,
         tls_dir: args.tls_dir,
         require_header: args.require_header,
         rate_per_minute: args.rate_per_minute,
     })
-    .await
-    .context("start")?;
+    .await?;
     println!("ready {}", running.origin);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     running.shutdown.cancel();
-    running.task.await.context("end")
+    (&mut running.task).await.context("end")
 }

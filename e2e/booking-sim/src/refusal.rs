@@ -1,7 +1,10 @@
 //! Errors of the API: a status, and `{"error":{"code","message"}}`.
 
+use std::future::{Ready, ready};
+
 use axum::{
     Json,
+    extract::rejection::BytesRejection,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -13,7 +16,8 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,
     pub(crate) message: String,
-    pub(crate) retry_after: Option<u64>,
+    /// Whole seconds.
+    pub(crate) retry_after: Option<u32>,
 }
 
 impl Refusal {
@@ -27,6 +31,27 @@ impl Refusal {
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message)
+    }
+
+    /// For a method that a path does not have.
+    pub(crate) fn method() -> Ready<Self> {
+        let message = "this path has no such method";
+        ready(Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message))
+    }
+
+    /// For a path that is not there.
+    pub(crate) fn path() -> Ready<Self> {
+        ready(Self::new(StatusCode::NOT_FOUND, "NotFound", "no such path"))
+    }
+}
+
+impl From<BytesRejection> for Refusal {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Self::new(rejection.status(), "PayloadTooLarge", "the body has more than 64 KiB")
+        } else {
+            Self::bad_request("the body ended early")
+        }
     }
 }
 

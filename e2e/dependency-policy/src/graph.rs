@@ -5,8 +5,23 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use anyhow::Context as _;
 use serde::Deserialize;
+
+use crate::cargo::CargoError;
+
+/// The graph cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GraphError {
+    /// Cargo did not tell.
+    #[error(transparent)]
+    Cargo(#[from] CargoError),
+    /// `cargo metadata` answered in another form.
+    #[error("cargo metadata answered in another form")]
+    Metadata(#[from] serde_json::Error),
+    /// Nothing can be said of a crate without its licence and source.
+    #[error("cargo tree names {0}, which cargo metadata does not")]
+    Unknown(Key),
+}
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -34,6 +49,8 @@ type Edges = BTreeMap<Key, Vec<Key>>;
 /// Crates and who depends on whom.
 #[derive(Debug)]
 pub(crate) struct Graph {
+    /// All of `cargo metadata`: with the source, more than one may have the same name and version.
+    listed: Vec<Package>,
     packages: BTreeMap<Key, Package>,
     members: BTreeSet<Key>,
     /// Per crate of the workspace: normal and build dependencies.
@@ -54,22 +71,27 @@ pub(crate) enum Kinds {
 impl Graph {
     /// Reads `cargo metadata`, and for each crate of the workspace what `tree` gives: `cargo tree --prefix depth --format ' {p}'`.
     pub(crate) fn parse(
-        metadata: &[u8],
-        tree: impl Fn(&str, Kinds) -> anyhow::Result<String>,
-    ) -> anyhow::Result<Self> {
-        let metadata: Metadata =
-            serde_json::from_slice(metadata).context("cargo metadata answered in another form")?;
-        let is_member = |package: &&Package| metadata.workspace_members.contains(&package.id);
-        let members: BTreeSet<Key> = metadata.packages.iter().filter(is_member).map(Package::key).collect();
+        metadata: &str,
+        tree: impl Fn(&str, Kinds) -> Result<String, CargoError>,
+    ) -> Result<Self, GraphError> {
+        let Metadata { packages: listed, workspace_members } = serde_json::from_str(metadata)?;
+        let mut all: BTreeMap<Key, &Package> =
+            listed.iter().map(|package| (package.key(), package)).collect();
         let (mut linked, mut tests) = (BTreeMap::new(), BTreeMap::new());
-        for member in metadata.packages.iter().filter(is_member) {
+        for member in listed.iter().filter(|package| workspace_members.contains(&package.id)) {
             linked.insert(member.key(), edges(&tree(&member.name, Kinds::Programs)?));
             tests.insert(member.key(), edges(&tree(&member.name, Kinds::Tests)?));
         }
-        let used: BTreeSet<&Key> = tests.values().flat_map(|edges| edges.keys()).collect();
-        let packages = metadata.packages.iter().map(|package| (package.key(), package.clone()));
-        let packages = packages.filter(|(key, _)| used.contains(key)).collect();
-        Ok(Self { packages, members, linked, tests })
+        let mut packages = BTreeMap::new();
+        for key in linked.values().chain(tests.values()).flat_map(Edges::keys) {
+            match all.remove(key) {
+                Some(package) => _ = packages.insert(key.clone(), package.clone()),
+                None if packages.contains_key(key) => {}
+                None => return Err(GraphError::Unknown(key.clone())),
+            }
+        }
+        let members = linked.keys().cloned().collect();
+        Ok(Self { listed, packages, members, linked, tests })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -79,6 +101,11 @@ impl Graph {
     /// Every crate that some program or test of the workspace uses.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &Package> {
         self.packages.values()
+    }
+
+    /// Every crate that `cargo metadata` lists, as often as it does.
+    pub(crate) fn listed(&self) -> &[Package] {
+        &self.listed
     }
 
     /// Crates of the workspace.
@@ -106,11 +133,26 @@ impl Graph {
             .collect()
     }
 
-    /// Names of the crates that a crate of the workspace names as normal or build dependencies.
-    pub(crate) fn direct(&self, member: &Package) -> Vec<&str> {
+    /// Crates that a crate of the workspace names as normal or build dependencies.
+    pub(crate) fn direct(&self, member: &Package) -> Vec<&Package> {
         let key = member.key();
         let named = self.linked.get(&key).and_then(|edges| edges.get(&key)).into_iter().flatten();
-        named.filter_map(|key| self.packages.get(key)).map(|package| package.name.as_str()).collect()
+        named.filter_map(|key| self.packages.get(key)).collect()
+    }
+
+    /// Who names a crate as a dependency.
+    pub(crate) fn users(&self, package: &Package, kinds: Kinds) -> Vec<&Package> {
+        let graphs = match kinds {
+            Kinds::Programs => &self.linked,
+            Kinds::Tests => &self.tests,
+        };
+        let key = package.key();
+        let users: BTreeSet<&Key> = graphs
+            .values()
+            .flatten()
+            .filter_map(|(user, used)| used.contains(&key).then_some(user))
+            .collect();
+        users.into_iter().filter_map(|user| self.packages.get(user)).collect()
     }
 
     /// Who brings a crate in, for the message: one way from a crate of the workspace.

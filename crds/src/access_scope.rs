@@ -135,11 +135,42 @@ pub struct Endpoints {
 /// Credential of the app registration.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.clientSecret)").message("credentials must name exactly one credential: clientSecret"))]
+#[x_kube(validation = Rule::new("[has(self.workloadIdentity), has(self.clientCertificate), has(self.clientSecret)].filter(named, named).size() == 1").message("credentials must name exactly one credential: workloadIdentity, clientCertificate or clientSecret"))]
 pub struct Credentials {
+    /// Tokens of a service account of the same namespace, which the app registration trusts as a federated credential. No
+    /// secret to store or to rotate: the first choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<WorkloadIdentity>,
+    /// A certificate in a Secret of the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
     /// A client secret in a Secret of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<ClientSecret>,
+}
+
+/// Which service account proves the application's identity.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadIdentity {
+    /// Service account of the same namespace. Its tokens are asked for with the audience `api://AzureADTokenExchange`; the
+    /// federated credential of the app registration names the cluster's issuer and the subject
+    /// `system:serviceaccount:<namespace>:<name>`. The operator may ask for them only when the chart's list of service accounts
+    /// holds the name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name("serviceAccountName"))]
+    pub service_account_name: String,
+}
+
+/// Where the certificate is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCertificate {
+    /// Secret of the same namespace with `tls.crt` (the certificate registered with the app, PEM) and `tls.key` (its RSA key, PEM),
+    /// as type `kubernetes.io/tls` has them. The operator may read it only when the chart's list of Secrets holds its name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name("secretName"))]
+    pub secret_name: String,
 }
 
 /// Where the client secret is.
@@ -196,6 +227,11 @@ pub struct Membership {
     #[schemars(with = "String", length(max = 16))]
     #[x_kube(validation = rule::duration("maxStaleness", "1m"))]
     pub max_staleness: Duration,
+    /// Largest share of the living subscriptions, in percent, that one read of the groups may end. A read that would end more, and
+    /// more than 10, is held back until a person confirms it with the annotation that the condition names. 100 holds nothing back.
+    #[serde(default = "default_max_shrink_percent")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max_shrink_percent: u8,
 }
 
 fn default_refresh_interval() -> Duration {
@@ -206,9 +242,17 @@ fn default_max_staleness() -> Duration {
     std::time::Duration::from_hours(24).into()
 }
 
+fn default_max_shrink_percent() -> u8 {
+    20
+}
+
 impl Default for Membership {
     fn default() -> Self {
-        Self { refresh_interval: default_refresh_interval(), max_staleness: default_max_staleness() }
+        Self {
+            refresh_interval: default_refresh_interval(),
+            max_staleness: default_max_staleness(),
+            max_shrink_percent: default_max_shrink_percent(),
+        }
     }
 }
 
@@ -297,6 +341,9 @@ pub struct AccessScopeStatus {
     /// CalendarSubscriptions of this scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<SubscriptionCounts>,
+    /// When the certificate of the credential ends. Absent for credentials that do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_expires_at: Option<Time>,
     /// The last value of the annotation `roomkeeper.dev/reconcile-requested-at` that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]

@@ -6,6 +6,10 @@ pub const RECONCILE_REQUESTED_AT: &str = "roomkeeper.dev/reconcile-requested-at"
 /// `"true"` on a CalendarSubscription or AccessScope under deletion: let it go without ending the remote side.
 pub const FORCE_DELETE: &str = "roomkeeper.dev/force-delete";
 
+/// On an AccessScope: lets a read of the groups take effect that would end unusually many subscriptions. The value is the one
+/// that the condition `MembersResolved` names for this very change, so that a value left behind confirms nothing later.
+pub const CONFIRM_SHRINK: &str = "roomkeeper.dev/confirm-shrink";
+
 /// Finalizer of a CalendarSubscription: its Graph subscription has to be deleted first.
 pub const FINALIZER_GRAPH_SUBSCRIPTION: &str = "roomkeeper.dev/graph-subscription";
 

@@ -107,6 +107,9 @@ pub struct CalendarSubscriptionStatus {
     /// The living Graph subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscription: Option<GraphSubscription>,
+    /// What the operator asks of the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resync: Option<Resync>,
     /// What the worker reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
@@ -144,6 +147,40 @@ pub struct GraphSubscription {
     pub renew_at: Time,
     /// When it was made.
     pub created_at: Time,
+    /// When it was last authorised: made, renewed or reauthorised. A second authorisation within 10 minutes is not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorized_at: Option<Time>,
+    /// Id of the key that signs its clientState. The key stays valid until no subscription names it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub key_id: Option<String>,
+}
+
+/// A request to read the calendar's booked events again.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Resync {
+    /// When it was asked for. Answered once `delivery.resyncHandled` is not earlier.
+    pub requested: Time,
+    /// Why.
+    pub reason: ResyncReason,
+}
+
+/// Why a calendar is read again.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResyncReason {
+    /// The subscription is new: what was booked before it was not notified.
+    Created,
+    /// The subscription was made anew: changes in between were not notified.
+    Recreated,
+    /// Graph told that notifications were not delivered.
+    Missed,
+    /// Graph removed the subscription.
+    SubscriptionRemoved,
+    /// Nothing was heard for a long time.
+    Silence,
+    /// A person asked.
+    Requested,
 }
 
 /// What the worker reports; written on change, otherwise at most every 6 hours.
@@ -156,6 +193,29 @@ pub struct Delivery {
     /// The last lifecycle notification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
+    /// When a notification was last received, to within 6 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_received_at: Option<Time>,
+    /// The value of `resync.requested` that was answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resync_handled: Option<Time>,
+    /// Changes that the resync answered last found and that had never been notified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnotified_changes: Option<u32>,
+    /// Which worker reads the calendar again right now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resync_claim: Option<ResyncClaim>,
+}
+
+/// The claim of one worker to a resync. Another worker may take it over once it has run out.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ResyncClaim {
+    /// Identity of the worker.
+    #[schemars(length(max = 253))]
+    pub holder: String,
+    /// Until when.
+    pub until: Time,
 }
 
 /// State of delivery, with the names of the reasons of `Delivering`.

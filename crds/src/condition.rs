@@ -66,6 +66,12 @@ names! {
         SecretForbidden,
         /// The Secret has no such key, or it is empty.
         KeyMissing,
+        /// The certificate or its key cannot be read, do not belong together, or the certificate has ended.
+        CertificateInvalid,
+        /// The service account named does not exist.
+        ServiceAccountNotFound,
+        /// The operator may not ask for tokens of the service account named.
+        ServiceAccountForbidden,
         /// Entra refused the credential.
         AuthFailed,
         /// Entra does not know the tenant.
@@ -94,6 +100,8 @@ names! {
         PermissionMissing,
         /// The last read failed; the last good set is still used, or has become too old to be proof.
         RefreshFailed,
+        /// The last read would end more subscriptions than `membership.maxShrinkPercent` allows; the set before still serves.
+        ShrinkHeld,
         /// No credential yet.
         CredentialsNotValid,
     }

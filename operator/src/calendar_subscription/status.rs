@@ -197,8 +197,21 @@ fn lives(object: &Validated, subscription: &Subscription, how: How, now: Timesta
         }
         (How::Renewed, _) => (Some(Subscribed::Renewed), renew_at(now, expires_at, &object.uid)),
     };
-    let subscription =
-        GraphSubscription { id, expires_at: Time(expires_at), renew_at: Time(renew_at), created_at };
+    let authorized_at = match how {
+        How::Created | How::Renewed => Some(Time(now)),
+        How::Adopted | How::Verified => {
+            known.filter(|known| known.id == id).and_then(|known| known.authorized_at.clone())
+        }
+    };
+    let key_id = known.filter(|known| known.id == id).and_then(|known| known.key_id.clone());
+    let subscription = GraphSubscription {
+        id,
+        expires_at: Time(expires_at),
+        renew_at: Time(renew_at),
+        created_at,
+        authorized_at,
+        key_id,
+    };
     Seen::Lives { subscription, reason, trouble: None }
 }
 

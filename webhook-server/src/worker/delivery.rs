@@ -175,7 +175,7 @@ mod tests {
     fn a_replay_or_an_older_one_changes_nothing() {
         let state = Some(DeliveryState::Receiving);
         let missed = lifecycle(LifecycleEvent::Missed, "2026-11-23T10:00:00.75Z");
-        let first = merged(Delivery { state, lifecycle: None }, &missed);
+        let first = merged(Delivery { state, ..Delivery::default() }, &missed);
         assert_eq!(first.state, state);
         assert_eq!(first.lifecycle, Some(lifecycle(LifecycleEvent::Missed, "2026-11-23T10:00:00Z")));
         assert_eq!(merged(first.clone(), &missed), first);

@@ -169,7 +169,7 @@ async fn calendar_subscriptions(client: &Client) -> anyhow::Result<Vec<CalendarS
         let mut subscription = api.create(&PostParams::default(), &subscription).await?;
         // As it is once the first notification came: the worker reports that once, not per record.
         subscription.status = Some(CalendarSubscriptionStatus {
-            delivery: Some(Delivery { state: Some(DeliveryState::Receiving), lifecycle: None }),
+            delivery: Some(Delivery { state: Some(DeliveryState::Receiving), ..Delivery::default() }),
             ..CalendarSubscriptionStatus::default()
         });
         made.push(subscription);

@@ -11,7 +11,12 @@ use roomkeeper_crds::annotation;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::{context::Process, key::Key, lease::NotLeader};
+use crate::{
+    context::Process,
+    failpoint::{Failpoint, around},
+    key::Key,
+    lease::NotLeader,
+};
 
 /// Longest wait for one answer, retries of the client included.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -116,7 +121,9 @@ pub async fn apply_status<K: Object>(
     });
     let api: Api<Guarded<K>> = Api::namespaced(process.kube.clone(), &key.namespace);
     let params = PatchParams::apply(annotation::MANAGER_OPERATOR).force();
-    bounded(api.patch_status(&key.name, &params, &Patch::Apply(&body))).await?;
+    let patch = Patch::Apply(&body);
+    let call = bounded(api.patch_status(&key.name, &params, &patch));
+    around(Failpoint::BeforeStatus, Failpoint::AfterStatus, call).await?;
     Ok(())
 }
 
@@ -131,7 +138,8 @@ pub async fn add_finalizer<K: Object>(
 ) -> Result<(), ApiError> {
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(finalizer.to_owned());
-    set_finalizers(process, object, &finalizers).await
+    let call = set_finalizers(process, object, &finalizers);
+    around(Failpoint::BeforeFinalizerAdded, Failpoint::AfterFinalizerAdded, call).await
 }
 
 /// Takes a finalizer away; an object that is gone has none.
@@ -145,7 +153,8 @@ pub async fn remove_finalizer<K: Object>(
 ) -> Result<(), ApiError> {
     let finalizers: Vec<String> =
         object.finalizers().iter().filter(|present| *present != finalizer).cloned().collect();
-    match set_finalizers(process, object, &finalizers).await {
+    let call = set_finalizers(process, object, &finalizers);
+    match around(Failpoint::BeforeFinalizerRemoved, Failpoint::AfterFinalizerRemoved, call).await {
         Err(error) if error.code() == Some(404) => Ok(()),
         result => result,
     }

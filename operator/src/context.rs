@@ -23,6 +23,7 @@ use crate::{
         client::{BookingClient, Products},
     },
     calendar_subscription::{sightings::Sightings, watched::Watched},
+    clock::Clock,
     events::Events,
     holds::Holds,
     index::Index,
@@ -33,6 +34,8 @@ use crate::{
 
 /// What lives as long as the process.
 pub struct Process {
+    /// The wall clock.
+    pub clock: Clock,
     /// Client of the API server.
     pub kube: Client,
     /// The flags.

@@ -7,10 +7,12 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::backoff;
+use jiff::Timestamp;
+
+use crate::{backoff, clock::Clock};
 
 /// Which attempt a hold is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,23 +30,34 @@ impl Attempt {
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     failures: u32,
-    until: Instant,
+    since: Timestamp,
+    delay: Duration,
     /// `None`: nothing may be sent at all.
     attempt: Option<Attempt>,
 }
 
 /// Holds by uid.
 #[derive(Debug, Default)]
-pub struct Holds(Mutex<HashMap<String, Hold>>);
+pub struct Holds {
+    all: Mutex<HashMap<String, Hold>>,
+    clock: Clock,
+}
 
 impl Holds {
+    /// None, by that clock.
+    pub fn new(clock: Clock) -> Self {
+        Self { all: Mutex::default(), clock }
+    }
+
     /// How long this attempt must still wait; `None` when it may be made.
     pub fn remaining(&self, uid: &str, attempt: Attempt) -> Option<Duration> {
         let hold = *self.all().get(uid)?;
         if hold.attempt.is_some_and(|held| held != attempt) {
             return None;
         }
-        hold.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        // A clock that was set back prolongs no hold beyond its own length.
+        let passed = Duration::try_from(self.clock.now().duration_since(hold.since)).unwrap_or_default();
+        hold.delay.checked_sub(passed).filter(|left| !left.is_zero())
     }
 
     /// The attempt failed: it waits for a growing time, which is returned.
@@ -55,19 +68,19 @@ impl Holds {
             _ => 1,
         };
         let delay = backoff::delay(failures, jitter);
-        all.insert(uid.to_owned(), Hold { failures, until: Instant::now() + delay, attempt: Some(attempt) });
+        all.insert(uid.to_owned(), Hold { failures, since: self.clock.now(), delay, attempt: Some(attempt) });
         delay
     }
 
     /// The attempt waits for exactly this time.
     pub fn wait(&self, uid: &str, attempt: Attempt, delay: Duration) {
-        let hold = Hold { failures: 0, until: Instant::now() + delay, attempt: Some(attempt) };
+        let hold = Hold { failures: 0, since: self.clock.now(), delay, attempt: Some(attempt) };
         self.all().insert(uid.to_owned(), hold);
     }
 
     /// Nothing is sent for this object for exactly this time: the remote side asked for it.
     pub fn wait_with_all(&self, uid: &str, delay: Duration) {
-        let hold = Hold { failures: 0, until: Instant::now() + delay, attempt: None };
+        let hold = Hold { failures: 0, since: self.clock.now(), delay, attempt: None };
         self.all().insert(uid.to_owned(), hold);
     }
 
@@ -77,7 +90,7 @@ impl Holds {
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, Hold>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

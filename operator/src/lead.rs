@@ -54,6 +54,7 @@ pub async fn lead(
     let (subscription_queue, subscription_requests) = unbounded();
     let (consent_queue, consent_requests) = unbounded();
     let (booking_queue, booking_requests) = unbounded();
+    let holds = crate::holds::Holds::new(process.clock.clone());
     let context = Arc::new(Context {
         process,
         keys: RwLock::new(Arc::new(ring)),
@@ -65,7 +66,7 @@ pub async fn lead(
         memory: access_scope::memory::Memory::default(),
         watched: crate::calendar_subscription::watched::Watched::default(),
         sightings: crate::calendar_subscription::sightings::Sightings::default(),
-        holds: crate::holds::Holds::default(),
+        holds,
         failures: std::sync::Mutex::default(),
     });
 
@@ -76,6 +77,8 @@ pub async fn lead(
     watches.spawn(follow::<BookingRecord>(Arc::clone(&context), bookings_writer));
     watches.spawn(access_scope::counts(Arc::clone(&context)));
     watches.spawn(refresh_keys(Arc::clone(&context)));
+    #[cfg(feature = "rehearsal")]
+    watches.spawn(crate::clock::rehearsal::follow(Arc::clone(&context)));
 
     // A decision needs the objects around it: nothing is decided before every list is complete.
     let complete = async {

@@ -21,6 +21,7 @@ use crate::{
     api::{ApiError, bounded},
     args::Settings,
     booking_record::client::{BookingClient, ClientError, Products},
+    clock::Clock,
     context::Process,
     events::Events,
     lead::lead,
@@ -101,7 +102,12 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         () = shutdown.cancelled() => None,
     };
     if let Some(user_name) = user_name {
+        #[cfg(feature = "rehearsal")]
+        let clock = Clock::from_environment();
+        #[cfg(not(feature = "rehearsal"))]
+        let clock = Clock::default();
         let process = Arc::new(Process {
+            clock,
             clients: ScopeClients::new(
                 kube.clone(),
                 http,

@@ -1,6 +1,5 @@
 //! Does what the plan says about a scope's finalizer, and ends what is left at Graph when a scope goes.
 
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 use roomkeeper_crds::{
     AccessScope, annotation,
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{self, ApiError},
-    calendar_subscription::sweep,
+    calendar_subscription::{apply::delete, sweep},
     context::Context,
 };
 
@@ -97,7 +96,7 @@ async fn end_leftovers(context: &Context, object: &AccessScope, scope: &Validate
     let Some(client) = client else { return Ok(()) };
     let cause = Cause::new(format!("AccessScope/{}", scope.key));
     for id in sweep::leftovers(context, &client, &cause, &scope.key).await? {
-        client.delete_subscription(&cause, &id).await?;
+        delete(&client, &cause, &id).await?;
     }
     Ok(())
 }
@@ -111,7 +110,7 @@ async fn loud(
 ) -> Result<(), ApplyError> {
     tracing::warn!(scope = %scope.key, reason, "{text}");
     let note = AuditEntry::Note {
-        time: Timestamp::now(),
+        time: context.process.clock.now(),
         scope: scope.key.to_string(),
         caused_by: Cause::new(format!("AccessScope/{}/{}", scope.key.namespace, object.name_any())),
         text: text.to_owned(),

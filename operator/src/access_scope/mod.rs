@@ -92,7 +92,7 @@ impl Reconcile for AccessScope {
     type Error = Error;
 
     async fn reconcile(self, context: Arc<Context>) -> Result<Duration, Error> {
-        let now = whole_seconds(Timestamp::now());
+        let now = whole_seconds(context.process.clock.now());
         let scope = match validate::validate(&self) {
             Ok(scope) => scope,
             Err(error) => {

@@ -78,7 +78,7 @@ impl Reconcile for BookingRecord {
     type Error = Error;
 
     async fn reconcile(self, context: Arc<Context>) -> Result<Duration, Error> {
-        let now = whole_seconds(Timestamp::now());
+        let now = whole_seconds(context.process.clock.now());
         let record = match validate::validate(&self) {
             Ok(record) => record,
             Err(error) => {
@@ -96,10 +96,10 @@ impl Reconcile for BookingRecord {
             return Ok(Duration::MAX);
         }
         let until_expiry = plan::expires_at(&record, &world).map_or(Duration::MAX, |at| {
-            Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default()
+            Duration::try_from(at.duration_since(context.process.clock.now())).unwrap_or_default()
         });
         // Expiry is compared in full, not in whole seconds: a record that ends within a second must not be looked at in a loop.
-        match plan::plan(&record, &world, Timestamp::now()) {
+        match plan::plan(&record, &world, context.process.clock.now()) {
             Plan::Expire => expire(&context, &self).await,
             Plan::Rest => {
                 let bookings = record.status.bookings.clone();

@@ -122,9 +122,12 @@ impl Validated {
         name::booking_key(&self.key.name, resource_id)
     }
 
-    /// Idempotency key of one content of one space's booking.
+    /// Idempotency key of one content of one space's booking, asked for by one generation of the record.
+    ///
+    /// Repeating a call repeats the key. A content that comes back after another one is a new wish: with its old key the
+    /// product would answer as it did the first time, and keep the other one.
     pub fn idempotency_key(&self, resource_id: &str, content: &str) -> String {
-        hex(&[&self.uid, resource_id, content])
+        hex(&[&self.uid, &self.generation.to_string(), resource_id, content])
     }
 }
 

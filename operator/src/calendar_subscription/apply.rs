@@ -22,6 +22,7 @@ use super::{
 use crate::{
     api::{self, ApiError},
     context::Context,
+    failpoint::{Failpoint, around},
     key::Key,
 };
 
@@ -73,7 +74,8 @@ pub async fn apply(
     let result = match action {
         Action::None | Action::AddFinalizer => Ok(Outcome::Nothing),
         Action::ResolveUser => {
-            let user = step.client.user(&step.cause, &object.user).await;
+            let call = step.client.user(&step.cause, &object.user);
+            let user = around(Failpoint::BeforeResolveUser, Failpoint::AfterResolveUser, call).await;
             user.map(|user| Outcome::User(user.id)).map_err(StepError::Graph)
         }
         Action::Create { grant, replace } => step.create(grant, replace).await,
@@ -155,7 +157,7 @@ impl Step<'_> {
     async fn create(&self, grant: &Grant, replace: &[SubscriptionId]) -> Result<Outcome, StepError> {
         let Some(user) = self.object.user_id else { return Ok(Outcome::Changed) };
         for id in replace {
-            self.client.delete_subscription(&self.cause, id).await?;
+            delete(&self.client, &self.cause, id).await?;
         }
         let mut last = None;
         for _ in 0..TRIES {
@@ -163,7 +165,8 @@ impl Step<'_> {
             if !self.may_read(grant, &user).await? {
                 return Ok(Outcome::Changed);
             }
-            let error = match self.client.create_subscription(&self.cause, &new).await {
+            let call = self.client.create_subscription(&self.cause, &new);
+            let error = match around(Failpoint::BeforeCreate, Failpoint::AfterCreate, call).await {
                 Ok(subscription) => return Ok(Outcome::Lives(subscription, How::Created)),
                 Err(error) => error,
             };
@@ -221,7 +224,7 @@ impl Step<'_> {
         new: &NewSubscription,
     ) -> Result<Option<Obstacle>, StepError> {
         let found = if let Some(id) = existing {
-            match self.client.get_subscription(&self.cause, &id).await {
+            match self.get(&id).await {
                 Ok(found) => Some(found),
                 Err(error) if is_gone(&error) => None,
                 Err(error) => return Err(error.into()),
@@ -229,7 +232,7 @@ impl Step<'_> {
         } else {
             // Graph did not name it: it is the one on the same path.
             let path = new.resource();
-            let all = self.client.list_subscriptions(&self.cause).await?;
+            let all = list(&self.client, &self.cause).await?;
             all.into_iter().find(|one| one.resource.trim_start_matches('/').eq_ignore_ascii_case(&path))
         };
         let Some(found) = found else { return Ok(None) };
@@ -248,12 +251,12 @@ impl Step<'_> {
             self.context.subscriptions.trigger_all(twins);
             return Ok(Some(Obstacle::Twin));
         }
-        self.client.delete_subscription(&self.cause, &found.id).await?;
+        delete(&self.client, &self.cause, &found.id).await?;
         Ok(Some(Obstacle::Cleared))
     }
 
     async fn adopt(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
-        match self.client.get_subscription(&self.cause, &id).await {
+        match self.get(&id).await {
             Ok(found)
                 if self
                     .identify(&found)
@@ -268,7 +271,7 @@ impl Step<'_> {
     }
 
     async fn verify(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
-        match self.client.get_subscription(&self.cause, &id).await {
+        match self.get(&id).await {
             Ok(found) => {
                 // The URLs of a subscription cannot all be patched: one with another URL or key is made anew.
                 let current = self.identify(&found).is_some_and(|address| self.is_current(&address));
@@ -284,7 +287,7 @@ impl Step<'_> {
 
     async fn renew(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
         for _ in 1..TRIES {
-            match self.client.renew_subscription(&self.cause, &id, self.expiration()).await {
+            match self.patch(&id).await {
                 Ok(renewed) => return Ok(Outcome::Lives(renewed, How::Renewed)),
                 Err(error) if is_gone(&error) => return Ok(Outcome::Vanished),
                 Err(error) => match error.decision() {
@@ -293,7 +296,7 @@ impl Step<'_> {
                 },
             }
         }
-        let renewed = self.client.renew_subscription(&self.cause, &id, self.expiration()).await?;
+        let renewed = self.patch(&id).await?;
         Ok(Outcome::Lives(renewed, How::Renewed))
     }
 
@@ -308,9 +311,19 @@ impl Step<'_> {
             }
         }
         for id in ids {
-            self.client.delete_subscription(&self.cause, id).await?;
+            delete(&self.client, &self.cause, id).await?;
         }
         Ok(Outcome::Removed(ids.to_vec()))
+    }
+
+    async fn get(&self, id: &SubscriptionId) -> Result<Subscription, GraphError> {
+        let call = self.client.get_subscription(&self.cause, id);
+        around(Failpoint::BeforeVerify, Failpoint::AfterVerify, call).await
+    }
+
+    async fn patch(&self, id: &SubscriptionId) -> Result<Subscription, GraphError> {
+        let call = self.client.renew_subscription(&self.cause, id, self.expiration());
+        around(Failpoint::BeforeRenew, Failpoint::AfterRenew, call).await
     }
 
     /// A lifecycle notification and a sighting are answered once, by the action that they led to.
@@ -348,7 +361,7 @@ impl Step<'_> {
             .uid()
             .and_then(|uid| self.context.memory.max_minutes(&uid))
             .map_or(wanted, |most| most.saturating_sub(MARGIN_MINUTES).max(1));
-        let now = Timestamp::now();
+        let now = self.context.process.clock.now();
         now.checked_add(Duration::from_mins(u64::from(wanted.min(most)))).unwrap_or(now)
     }
 
@@ -363,6 +376,23 @@ impl Step<'_> {
     fn is_current(&self, address: &Address) -> bool {
         address.key_id == self.context.ring().current_id()
     }
+}
+
+/// Ends a subscription; one that is gone already is as good.
+///
+/// # Errors
+/// When Graph fails.
+pub async fn delete(client: &GraphClient, cause: &Cause, id: &SubscriptionId) -> Result<(), GraphError> {
+    let call = client.delete_subscription(cause, id);
+    around(Failpoint::BeforeDelete, Failpoint::AfterDelete, call).await.map(drop)
+}
+
+/// Lists the subscriptions of the application in the tenant.
+///
+/// # Errors
+/// When Graph fails.
+pub async fn list(client: &GraphClient, cause: &Cause) -> Result<Vec<Subscription>, GraphError> {
+    around(Failpoint::BeforeList, Failpoint::AfterList, client.list_subscriptions(cause)).await
 }
 
 /// The subscription that an object's status tells of.

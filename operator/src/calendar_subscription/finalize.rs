@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, ResourceExt as _,
@@ -18,13 +17,14 @@ use roomkeeper_graph::{
 use serde_json::json;
 
 use super::{
-    apply::cause,
+    apply::{cause, delete},
     dereference::{is_about, user_term},
     validate::{ValidateError, Validated, validate},
 };
 use crate::{
     api::{self, ApiError, bounded},
     context::Context,
+    failpoint::{Failpoint, around},
     graph_trouble,
     holds::Attempt,
     key::Key,
@@ -71,7 +71,8 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
             return Ok(left);
         }
         if let Err(why) = end(context, scope.as_ref(), &object, &ids).await {
-            let age = Duration::try_from(Timestamp::now().duration_since(deleted_at)).unwrap_or_default();
+            let age = Duration::try_from(context.process.clock.now().duration_since(deleted_at))
+                .unwrap_or_default();
             if age < DEADLINE {
                 tracing::warn!(object = %object.key, why = why.message, "the Graph subscription could not be ended yet; tried again");
                 if let Some(wait) = why.wait {
@@ -125,7 +126,7 @@ async fn end(
     let client = client(context, scope, object).await?;
     let cause = cause(object);
     for id in ids {
-        if let Err(error) = client.delete_subscription(&cause, id).await {
+        if let Err(error) = delete(&client, &cause, id).await {
             tracing::info!(object = %object.key, %error, "a call to Graph failed");
             let wait = match error.decision() {
                 roomkeeper_graph::Decision::Wait(wait) => Some(wait),
@@ -174,7 +175,7 @@ async fn withdraw(
         if !is_about(&record, scope, user) || record.spec.withdrawn.is_some() {
             continue;
         }
-        let now = Timestamp::now();
+        let now = context.process.clock.now();
         let entry = AuditEntry::ConsentWithdrawn {
             time: now,
             scope: object.scope.to_string(),
@@ -198,7 +199,9 @@ async fn withdraw(
             ..PatchParams::default()
         };
         context.process.deadline.check().map_err(ApiError::from)?;
-        bounded(api.patch(&key.name, &params, &Patch::Merge(&body))).await?;
+        let patch = Patch::Merge(&body);
+        let call = bounded(api.patch(&key.name, &params, &patch));
+        around(Failpoint::BeforeWithdraw, Failpoint::AfterWithdraw, call).await?;
         tracing::info!(object = %object.key, consent = key.name, "consent withdrawn with the deletion");
     }
     Ok(())
@@ -213,7 +216,7 @@ async fn loud(
 ) -> Result<(), AuditError> {
     tracing::warn!(object = %object.key, reason, text, "deletion without its remote part");
     let note = AuditEntry::Note {
-        time: Timestamp::now(),
+        time: context.process.clock.now(),
         scope: object.scope.to_string(),
         caused_by: cause(object),
         text: text.to_owned(),

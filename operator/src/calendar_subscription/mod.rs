@@ -112,7 +112,7 @@ impl Reconcile for CalendarSubscription {
     type Error = Error;
 
     async fn reconcile(self, context: Arc<Context>) -> Result<Duration, Error> {
-        let now = whole_seconds(Timestamp::now());
+        let now = whole_seconds(context.process.clock.now());
         let object = match validate::validate(&self) {
             Ok(object) => object,
             Err(error) => {

@@ -6,12 +6,15 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 use roomkeeper_crds::{AccessScope, CalendarSubscription};
 use roomkeeper_graph::{Cause, Decision, GraphClient, GraphError, Subscription, SubscriptionId};
 
-use super::{address::Addresses, sightings::Sighting};
+use super::{
+    address::Addresses,
+    apply::{delete, list},
+    sightings::Sighting,
+};
 use crate::{access_scope, context::Context, key::Key};
 
 /// The second sweep of a leadership: a request that the leader before had sent can arrive after the first sweep, but not
@@ -86,7 +89,7 @@ pub fn sort(listed: &[Subscription], known: &[Known], addresses: Addresses<'_>, 
 
 /// Sweeps a scope if it is time; returns when the next sweep is due. A failure is logged and tried again soon.
 pub async fn if_due(context: &Context, scope: &AccessScope, key: &Key, uid: &str) -> Duration {
-    let now = Timestamp::now();
+    let now = context.process.clock.now();
     if !context.memory.sweep_due(uid, now) {
         let at = context.memory.sweep_at(uid).unwrap_or(now);
         return Duration::try_from(at.duration_since(now)).unwrap_or_default();
@@ -124,7 +127,7 @@ async fn sweep(context: &Context, scope: &AccessScope, key: &Key) -> Result<(), 
     let cause = Cause::new(format!("AccessScope/{key}"));
     // Listed first: whatever is listed then has its object in the store, unless that object has gone since. What was made
     // between the two looks vanished, and is found alive by its reconciler.
-    let listed = client.list_subscriptions(&cause).await?;
+    let listed = list(&client, &cause).await?;
     let known = known(context, key);
     let uids: HashMap<String, Key> =
         known.iter().map(|(key, known)| (known.uid.clone(), key.clone())).collect();
@@ -139,7 +142,7 @@ async fn sweep(context: &Context, scope: &AccessScope, key: &Key) -> Result<(), 
         "swept the subscriptions at Graph"
     );
     for id in &sorted.dead {
-        client.delete_subscription(&cause, id).await?;
+        delete(&client, &cause, id).await?;
     }
     for (uid, seen) in sorted.sightings {
         if let Some(key) = uids.get(&uid) {
@@ -165,7 +168,7 @@ pub async fn leftovers(
         .filter(|(_, known)| !known.in_scope)
         .map(|(_, known)| known.uid)
         .collect();
-    let listed = client.list_subscriptions(cause).await?;
+    let listed = list(client, cause).await?;
     let ours = |subscription: &Subscription| {
         let address = addresses(context).identify(subscription.notification_url.as_deref()?)?;
         (!elsewhere.contains(&address.uid)).then_some(subscription.id)
@@ -196,6 +199,7 @@ fn known(context: &Context, scope: &Key) -> Vec<(Key, Known)> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use uuid::Uuid;
 
     use super::*;

@@ -259,7 +259,7 @@ fn what_lives_is_renewed_verified_or_made_anew() {
             received_at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(received_at),
             subscription_id: id(about).to_string(),
         };
-        object.status.delivery = Some(Delivery { state: None, lifecycle: Some(lifecycle) });
+        object.status.delivery = Some(Delivery { lifecycle: Some(lifecycle), ..Delivery::default() });
         object
     };
     let removed = with(LifecycleEvent::SubscriptionRemoved, 1);

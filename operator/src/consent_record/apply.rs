@@ -13,6 +13,7 @@ use super::plan::NewSubscription;
 use crate::{
     api::{self, ApiError, bounded},
     context::Context,
+    failpoint::{Failpoint, around},
 };
 
 /// Most bytes of a label's value.
@@ -51,7 +52,8 @@ pub async fn create(context: &Context, new: &NewSubscription) -> Result<bool, Ap
     let api: Api<CalendarSubscription> = Api::namespaced(kube.clone(), &new.key.namespace);
     let params =
         PostParams { field_manager: Some(annotation::MANAGER_OPERATOR.to_owned()), ..PostParams::default() };
-    match bounded(api.create(&params, &object)).await {
+    let call = bounded(api.create(&params, &object));
+    match around(Failpoint::BeforeSubscriptionObject, Failpoint::AfterSubscriptionObject, call).await {
         Ok(_) => Ok(true),
         // Made before, by a run that did not get to note it.
         Err(error) if error.code() == Some(409) => {

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{sources::REGISTRY, *};
+use super::*;
 use crate::graph::{GraphError, Kinds};
+
+/// Where the good crates come from.
+const REGISTRY: &str = "registry+https://registry.example/index";
 
 fn package(name: &str, version: &str, licence: &str, source: Option<&str>) -> Value {
     json!({"id": format!("{name}@{version} {source:?}"), "name": name, "version": version, "license": licence, "source": source})
@@ -191,7 +194,7 @@ fn another_source_is_a_fault() {
     assert_eq!(
         git,
         [
-            "left 1.0.0: comes from git+https://git.example/left: app > left; use a release of the default registry"
+            "left 1.0.0: comes from git+https://git.example/left: app > left; use a release of the registry of the other crates"
         ]
     );
     assert_eq!(with(json!("registry+https://registry.example/index")).len(), 1);

@@ -197,7 +197,7 @@ fn another_source_is_a_fault() {
             "left 1.0.0: comes from git+https://git.example/left: app > left; use a release of the registry of the other crates"
         ]
     );
-    assert_eq!(with(json!("registry+https://registry.example/index")).len(), 1);
+    assert_eq!(with(json!("registry+https://other.example/index")).len(), 1);
     assert!(with(Value::Null)[0].contains("comes from a folder outside the workspace"));
     let mut twin = good();
     let second = package("left", "1.0.0", "MIT", Some("git+https://git.example/left"));

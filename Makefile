@@ -32,6 +32,7 @@ demo: build controlplane ## The whole scenario on this machine; KEEP=1 leaves it
 .PHONY: test
 test: build controlplane ## All tests, on a real kube-apiserver and the simulators
 	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --features roomkeeper-operator/rehearsal --test rehearsal
 
 .PHONY: bench
 bench: prerequisites controlplane ## Measure; BENCH=name for one. Figures go to target/bench/
@@ -48,6 +49,7 @@ fmt:
 .PHONY: clippy
 clippy:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features roomkeeper-operator/rehearsal -- -D warnings
 
 # A workspace build unites features and hides what a crate forgot to ask for.
 .PHONY: alone

@@ -53,9 +53,13 @@ impl Graph {
     }
 
     pub async fn faults(&self, faults: &Value) {
-        let answer =
-            self.http.post(format!("{}/_sim/faults", self.origin)).json(faults).send().await.unwrap();
-        assert!(answer.status().is_success(), "{answer:?}");
+        self.control("faults", faults).await;
+    }
+
+    /// A call that steers the simulator.
+    pub async fn control(&self, what: &str, body: &Value) {
+        let answer = self.http.post(format!("{}/_sim/{what}", self.origin)).json(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{what}: {answer:?}");
     }
 
     /// A call to Graph as an app of the tenant; returns status and body.
@@ -142,10 +146,15 @@ impl Connected {
     }
 
     pub async fn operator(&self, identity: &str) -> Operator {
+        self.site.operator(identity, &self.flags()).await
+    }
+
+    /// What an operator has to be told about this Graph and this endpoint.
+    pub fn flags(&self) -> Vec<String> {
         let host = self.graph.origin.strip_prefix("https://").unwrap();
         let ca = self.graph.ca.to_str().unwrap();
         let flags = ["--public-url", &self.endpoint.url, "--allowed-host", host, "--graph-ca", ca];
-        self.site.operator(identity, &flags.map(str::to_owned)).await
+        flags.map(str::to_owned).to_vec()
     }
 
     /// Applies the scope and waits until it is ready; returns its uid.

@@ -75,23 +75,34 @@ impl Site {
 
     /// Starts a replica that looks after this namespace alone.
     pub async fn operator(&self, identity: &str, flags: &[String]) -> Operator {
-        let audit = self.folder.path().join(format!("audit-{identity}"));
-        let program = Program::new(env!("CARGO_BIN_EXE_roomkeeper-operator"))
+        self.start(identity, self.program(identity, flags)).await
+    }
+
+    fn audit(&self, identity: &str) -> PathBuf {
+        self.folder.path().join(format!("audit-{identity}"))
+    }
+
+    /// Such a replica, not started yet.
+    pub fn program(&self, identity: &str, flags: &[String]) -> Program {
+        Program::new(env!("CARGO_BIN_EXE_roomkeeper-operator"))
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_LOG", "info,roomkeeper_operator=debug")
             .args(["--namespace", &self.namespace, "--watch-namespace", &self.namespace])
             .args(["--identity", identity, "--admin-listen", "127.0.0.1:0"])
             .arg("--audit-dir")
-            .arg(&audit)
+            .arg(self.audit(identity))
             .args(["--lease-duration", "5s", "--lease-renew-deadline", "4s", "--lease-retry-period", "1s"])
-            .args(flags);
+            .args(flags)
+    }
+
+    pub async fn start(&self, identity: &str, program: Program) -> Operator {
         let process =
             Supervised::spawn(program, &self.folder.path().join(format!("{identity}.log"))).unwrap();
         let address = match process.wait_line("admin listening on ", WAIT).await {
             Ok(address) => address,
             Err(error) => panic!("{error}\n{}", process.log_tail(30)),
         };
-        Operator { process, admin: format!("http://{address}"), audit }
+        Operator { process, admin: format!("http://{address}"), audit: self.audit(identity) }
     }
 
     pub async fn apply(&self, yaml: &str) {

@@ -43,12 +43,12 @@ impl Graph {
         list(&all, "subscriptions").into_iter().filter(|one| one.to_string().contains(user)).collect()
     }
 
-    /// Requests of a method whose path contains `part`, oldest first.
+    /// Requests of a method, or of any if it is empty, whose path contains `part`, oldest first.
     pub async fn requests(&self, method: &str, part: &str) -> Vec<Value> {
         let all: Value = self.sim("/_sim/requests").await;
         list(&all, "requests")
             .into_iter()
-            .filter(|one| one["method"] == method && one.to_string().contains(part))
+            .filter(|one| (method.is_empty() || one["method"] == method) && one.to_string().contains(part))
             .collect()
     }
 

@@ -41,7 +41,7 @@ pub struct Site {
     pub client: Client,
     pub namespace: String,
     pub folder: ScratchDir,
-    kubeconfig: PathBuf,
+    pub kubeconfig: PathBuf,
 }
 
 pub struct Operator {

@@ -1,17 +1,23 @@
-//! A leader that dies in the middle of its work.
+//! A leader that dies, stands still or is cut off in the middle of its work.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
+use jiff::Timestamp;
+use roomkeeper_controlplane::process::Signal;
 use roomkeeper_crds::{
     CalendarSubscription,
     condition::{self, Type},
     name,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     graph::Connected,
-    site::until,
+    partition::Way,
+    site::{Operator, until},
     world::{consent, user},
 };
 
@@ -68,4 +74,95 @@ async fn a_leader_killed_while_it_subscribes_leaves_one_subscription_per_mailbox
         adopted += usize::from(subscribed.reason == "Adopted");
     }
     assert!(adopted > 0, "what the dead leader had made was taken over");
+}
+
+/// Client-request-ids of the calls that this replica announced in its audit since `since`.
+fn announced(operator: &Operator, since: Timestamp) -> HashSet<String> {
+    let text = operator.audit_text();
+    let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    entries
+        .filter_map(|entry| find(&entry, "clientRequestId").zip(find(&entry, "time")))
+        .filter(|(_, time)| time.parse::<Timestamp>().unwrap() >= since)
+        .map(|(id, _)| id)
+        .collect()
+}
+
+fn find(entry: &Value, member: &str) -> Option<String> {
+    entry.get(member)?.as_str().map(str::to_owned)
+}
+
+/// Has two replicas, the first of which is put out of action by `out` while it subscribes, and comes back by `back`.
+async fn first_is_away(
+    connected: &Connected,
+    first: Operator,
+    out: impl FnOnce(&Operator),
+    back: impl FnOnce(&Operator),
+) {
+    first.metric("roomkeeper_leader 1").await;
+    let scope_uid = connected.scope().await;
+    let second = connected.operator("second").await;
+    until("the standby is ready", async || match second.get("/readyz").await? {
+        (200, _) => Ok(()),
+        (_, text) => Err(text),
+    })
+    .await;
+    connected.graph.faults(&json!({"subscriptionPostLatencyMs": 2_000})).await;
+    for number in 1..=USERS {
+        connected.site.apply(&consent(&format!("consent-{number}"), &scope_uid, number)).await;
+    }
+    until("a subscription in the making", async || {
+        let posts = connected.graph.requests("POST", "/subscriptions").await;
+        if posts.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    out(&first);
+    let away = Instant::now();
+    second.metric("roomkeeper_leader 1").await;
+    let took = away.elapsed();
+    println!("takeover after {took:?}");
+    assert!(took <= LEASE + MARGIN, "{took:?}");
+    let woke = Timestamp::now();
+    back(&first);
+    connected.graph.faults(&json!({"subscriptionPostLatencyMs": 0})).await;
+    for number in 1..=USERS {
+        let name = name::calendar_subscription(&scope_uid, &user(number));
+        let object =
+            connected.site.condition::<CalendarSubscription>(&name, Type::Ready, "True/Succeeded").await;
+        let living = connected.living(&user(number), 1).await;
+        let known = object.status.unwrap().subscription.unwrap();
+        assert_eq!(
+            living[0]["id"].as_str(),
+            Some(known.id.as_str()),
+            "the one that lives is the one that is known"
+        );
+    }
+    first.metric("roomkeeper_leader 0").await;
+    first.process.still_running().unwrap();
+    assert_eq!(connected.site.holder().await.unwrap(), "second");
+    let announced = announced(&first, woke);
+    let sent: Vec<Value> = connected
+        .graph
+        .requests("", "")
+        .await
+        .into_iter()
+        .filter(|request| request["clientRequestId"].as_str().is_some_and(|id| announced.contains(id)))
+        .collect();
+    assert!(sent.is_empty(), "a leader of the past sent {sent:?}");
+}
+
+#[tokio::test]
+async fn a_leader_that_was_stopped_sends_nothing_when_it_wakes_up() {
+    let connected = Connected::new(USERS).await;
+    let first = connected.operator("first").await;
+    let signal = |signal: Signal| move |operator: &Operator| operator.process.signal(signal).unwrap();
+    first_is_away(&connected, first, signal(Signal::SIGSTOP), signal(Signal::SIGCONT)).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_cut_off_from_the_api_server_sends_nothing_more() {
+    let connected = Connected::new(USERS).await;
+    let way = Way::beside(&connected.site.kubeconfig).await;
+    let program = connected.site.program("first", &connected.flags()).env("KUBECONFIG", &way.kubeconfig);
+    let first = connected.site.start("first", program).await;
+    first_is_away(&connected, first, |_| way.cut(), |_| way.mend()).await;
 }

@@ -52,6 +52,10 @@ pub struct Args {
     #[arg(long, env = "ROOMKEEPER_SUBSCRIPTION_LIFE_MINUTES", default_value_t = 10_065,
           value_parser = clap::value_parser!(u32).range(1..=10_070))]
     pub subscription_life_minutes: u32,
+    /// A calendar is read again when nothing was heard of it for this time. What is heard is noted to within 6 hours, so that
+    /// a shorter time asks more often than silence calls for.
+    #[arg(long, env = "ROOMKEEPER_RESYNC_AFTER_SILENCE", default_value = "24h", value_parser = duration)]
+    pub resync_after_silence: Duration,
     /// Objects of one kind that are worked on at the same time.
     #[arg(long, env = "ROOMKEEPER_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
@@ -81,6 +85,9 @@ pub enum ArgsError {
         "--lease-duration {0:?} must be longer than --lease-renew-deadline {1:?}, and that longer than --lease-retry-period {2:?}, which must be at least 200ms"
     )]
     Lease(Duration, Duration, Duration),
+    /// Reading without end is no rest.
+    #[error("--resync-after-silence {0:?} must be at least 1s")]
+    Silence(Duration),
     /// Without an identity two replicas could not be told apart.
     #[error("the host's name cannot be read ({0}): set --identity")]
     Identity(std::io::Error),
@@ -111,6 +118,8 @@ pub struct Settings {
     pub lease: Timing,
     /// Life asked for subscriptions, in minutes.
     pub life_minutes: u32,
+    /// Silence after which a calendar is read again.
+    pub resync_after_silence: Duration,
     /// Objects per kind at the same time.
     pub concurrency: u16,
 }
@@ -141,6 +150,9 @@ impl Args {
         {
             return Err(ArgsError::Lease(lease.duration, lease.renew_deadline, lease.retry));
         }
+        if self.resync_after_silence < Duration::from_secs(1) {
+            return Err(ArgsError::Silence(self.resync_after_silence));
+        }
         let identity = match self.identity {
             Some(identity) => identity,
             None => host_name().map_err(ArgsError::Identity)?,
@@ -157,6 +169,7 @@ impl Args {
             booking_ca: file("--booking-ca", self.booking_ca)?,
             lease,
             life_minutes: self.subscription_life_minutes,
+            resync_after_silence: self.resync_after_silence,
             concurrency: self.concurrency,
         })
     }
@@ -194,6 +207,7 @@ mod tests {
         assert_eq!(settings.lease.duration, Duration::from_secs(35));
         assert_eq!(settings.lease.renew_deadline, Duration::from_secs(30));
         assert_eq!(settings.lease.retry, Duration::from_secs(5));
+        assert_eq!(settings.resync_after_silence, Duration::from_hours(24));
         assert_eq!((settings.life_minutes, settings.concurrency), (10_065, 8));
     }
 
@@ -204,6 +218,8 @@ mod tests {
         assert!(matches!(settings(&["--public-url", "https://r.example/?a"]), Err(ArgsError::PublicUrl(_))));
         let lease = settings(&[url[0], url[1], "--lease-duration", "5s", "--lease-renew-deadline", "5s"]);
         assert!(matches!(lease, Err(ArgsError::Lease(..))));
+        let silence = settings(&[url[0], url[1], "--resync-after-silence", "0s"]);
+        assert!(silence.unwrap_err().to_string().starts_with("--resync-after-silence 0ns"));
         let host = settings(&[url[0], url[1], "--allowed-host", "https://a.example"]);
         assert!(host.unwrap_err().to_string().starts_with("--allowed-host"));
         let file = settings(&[url[0], url[1], "--graph-ca", "does-not-exist.pem"]);

@@ -13,14 +13,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access_scope,
+    access_scope, calendar_subscription,
     context::{Context, Kept, Process},
     controller, keys,
     watch::follow,
 };
 
 /// Time between two looks at the keys behind clientState.
-const KEYS: Duration = Duration::from_mins(1);
+const KEYS: Duration = Duration::from_secs(10);
 
 /// A part of the leadership ended that should not have.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,7 @@ pub async fn lead(
     watches.spawn(follow::<BookingRecord>(Arc::clone(&context), bookings_writer));
     watches.spawn(access_scope::counts(Arc::clone(&context)));
     watches.spawn(refresh_keys(Arc::clone(&context)));
+    watches.spawn(calendar_subscription::rotation::pace(Arc::clone(&context)));
     #[cfg(feature = "rehearsal")]
     watches.spawn(crate::clock::rehearsal::follow(Arc::clone(&context)));
 
@@ -133,23 +134,41 @@ fn ended_early(ended: Option<Result<(), JoinError>>) -> LeadError {
     }
 }
 
-/// Takes over new keys; subscriptions made with another key than the current one are then made anew.
+/// Takes over new keys. Subscriptions made with another key than the current one are then made anew, each at its turn; those
+/// made with a key that was taken away at once, because nothing of theirs is believed any more.
 async fn refresh_keys(context: Arc<Context>) {
     loop {
         tokio::time::sleep(KEYS).await;
         let process = &context.process;
-        match keys::read_or_make(&process.kube, &process.settings.namespace).await {
-            Ok(ring) if ring.current_id() != context.ring().current_id() => {
-                tracing::info!(key_id = ring.current_id(), "another key signs clientState from now on");
-                context.set_ring(ring);
-                context.memory.sweep_all();
-                for scope in context.scopes.store().state() {
-                    context.scopes.trigger(&crate::key::Key::of(&*scope));
-                }
-            }
-            Ok(ring) => context.set_ring(ring),
+        let ring = match keys::read_or_make(&process.kube, &process.settings.namespace).await {
+            Ok(ring) => ring,
             Err(error) => {
                 tracing::warn!(%error, "the keys for clientState could not be read; the known ones stay");
+                continue;
+            }
+        };
+        let before = context.ring();
+        let signs_anew = ring.current_id() != before.current_id();
+        let lost = before.ids().filter(|id| !ring.knows(id)).count();
+        if signs_anew {
+            tracing::info!(key_id = ring.current_id(), "another key signs clientState from now on");
+        }
+        context.set_ring(ring);
+        if lost > 0 {
+            let ring = context.ring();
+            let holders = context.watched.signed_by_none_of(|id| ring.knows(id));
+            tracing::warn!(
+                keys = lost,
+                subscriptions = holders.len(),
+                "keys for clientState were taken away; what they signed is made anew"
+            );
+            context.subscriptions.trigger_all(holders);
+        }
+        if signs_anew {
+            // For what a status does not know the key of.
+            context.memory.sweep_all();
+            for scope in context.scopes.store().state() {
+                context.scopes.trigger(&crate::key::Key::of(&*scope));
             }
         }
     }

@@ -8,6 +8,8 @@ use prometheus::{
 };
 use roomkeeper_graph::audit::{AuditEntry, AuditError, AuditSink};
 
+use crate::calendar_subscription::metrics::LifeMetrics;
+
 /// All of them. Clones share the figures.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -17,6 +19,8 @@ pub struct Metrics {
     pub subscriptions: IntGaugeVec,
     /// BookingRecords deleted because they had expired.
     pub records_expired: IntCounter,
+    /// About the life of subscriptions.
+    pub life: LifeMetrics,
     reconciles: IntCounterVec,
     reconcile_duration: HistogramVec,
     backend_requests: IntCounterVec,
@@ -39,6 +43,7 @@ impl Metrics {
                 "roomkeeper_bookingrecords_expired_total",
                 "BookingRecords deleted because they had expired",
             )?,
+            life: LifeMetrics::new(registry)?,
             reconciles: IntCounterVec::new(
                 Opts::new("roomkeeper_reconcile_total", "Reconciliations"),
                 &["kind", "result"],

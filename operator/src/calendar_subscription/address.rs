@@ -44,6 +44,12 @@ impl Addresses<'_> {
     }
 }
 
+/// Key that signs the subscription of the CalendarSubscription with that uid, by its notification URL under whatever prefix.
+pub fn key_in(url: &str, uid: &str) -> Option<String> {
+    let (before, key_id) = url.strip_suffix(uid)?.strip_suffix('/')?.rsplit_once('/')?;
+    (before.ends_with("/notifications") && !key_id.is_empty()).then(|| key_id.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +62,10 @@ mod tests {
         assert_eq!(url.as_str(), "https://rooms.example/hook/notifications/k1/u");
         assert_eq!(ours.lifecycle(&address).unwrap().as_str(), "https://rooms.example/hook/lifecycle/k1/u");
         assert_eq!(ours.identify(url.as_str()), Some(address));
+        assert_eq!(key_in(url.as_str(), "u").as_deref(), Some("k1"));
+        assert_eq!(key_in("https://earlier.example/notifications/k0/u", "u").as_deref(), Some("k0"));
+        assert_eq!(key_in("https://rooms.example/hook/notifications/k1/other", "u"), None);
+        assert_eq!(key_in("https://rooms.example/hook/k1/u", "u"), None);
         for foreign in [
             "https://rooms.example/hook2/notifications/k1/u",
             "https://rooms.example/notifications/k1/u",

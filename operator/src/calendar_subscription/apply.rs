@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use roomkeeper_crds::{AccessScope, CalendarSubscription, ConsentRecord, annotation};
+use roomkeeper_crds::{
+    AccessScope, CalendarSubscription, ConsentRecord, annotation, calendar_subscription::LifecycleEvent,
+    condition::Delivering,
+};
 use roomkeeper_graph::{
     Cause, Decision, GoneReason, GraphClient, GraphError, NewSubscription, Reason, Subscription,
     SubscriptionId, UserId,
@@ -14,7 +17,8 @@ use roomkeeper_service::client_state::KeyRingError;
 use super::{
     address::{Address, Addresses},
     dereference::is_about,
-    plan::{Action, Grant},
+    plan::{Action, Finding, Grant},
+    renewal,
     sightings::Sighting,
     status::{How, Outcome},
     validate::Validated,
@@ -63,6 +67,15 @@ pub async fn apply(
             api::add_finalizer(&context.process, raw, finalizer).await?;
             return Ok(Outcome::FinalizerAdded);
         }
+        Action::RequestResync(reason) => {
+            tracing::info!(object = %object.key, ?reason, "the calendar is to be read again");
+            return Ok(Outcome::ResyncDue(*reason));
+        }
+        Action::Tell(finding) => {
+            tell(context, raw, object, *finding).await;
+            return Ok(Outcome::Told(*finding));
+        }
+        Action::Withhold(message) => return Ok(Outcome::NoAccess(message.clone())),
         _ => {}
     }
     let Some(scope) = context.scopes.get(&object.scope) else { return Ok(Outcome::Changed) };
@@ -72,7 +85,11 @@ pub async fn apply(
     };
     let step = Step { context, raw, object, scope: &scope, client, cause: cause(object) };
     let result = match action {
-        Action::None | Action::AddFinalizer => Ok(Outcome::Nothing),
+        Action::None
+        | Action::AddFinalizer
+        | Action::RequestResync(_)
+        | Action::Tell(_)
+        | Action::Withhold(_) => Ok(Outcome::Nothing),
         Action::ResolveUser => {
             let call = step.client.user(&step.cause, &object.user);
             let user = around(Failpoint::BeforeResolveUser, Failpoint::AfterResolveUser, call).await;
@@ -82,11 +99,12 @@ pub async fn apply(
         Action::Adopt(id) => step.adopt(*id).await,
         Action::Verify(id) => step.verify(*id).await,
         Action::Renew(id) => step.renew(*id).await,
+        Action::Reauthorize(id) => step.reauthorize(*id).await,
         Action::Remove(ids) => step.remove(ids).await,
     };
     match result {
         Ok(outcome) => {
-            step.note_answered(action);
+            step.note_answered(action, &outcome);
             Ok(outcome)
         }
         Err(StepError::Graph(error)) => {
@@ -94,6 +112,21 @@ pub async fn apply(
             Ok(Outcome::Failed(error))
         }
         Err(StepError::Apply(error)) => Err(error),
+    }
+}
+
+/// Says what must not pass unnoticed. The event of an end comes with the turn of `Ready`.
+async fn tell(context: &Context, raw: &CalendarSubscription, object: &Validated, finding: Finding) {
+    match finding {
+        Finding::Expired => {
+            context.process.metrics.life.expired.inc();
+            tracing::warn!(object = %object.key, "a Graph subscription ran out before it could be renewed");
+        }
+        Finding::Gap => {
+            let text = "changes were found that were never notified; the Graph subscription is made anew";
+            tracing::warn!(object = %object.key, "{text}");
+            context.process.events.warn(raw, Delivering::Gap.as_str(), text.to_owned()).await;
+        }
     }
 }
 
@@ -180,6 +213,12 @@ impl Step<'_> {
                     Some(Obstacle::Cleared) | None => {}
                 },
                 Decision::UserMustAct(Reason::ExpiryTooLong { max_minutes }) => self.learn(max_minutes),
+                Decision::Gone(GoneReason::MailboxUnavailable) => {
+                    // The same answer comes for a user without a mailbox and for one that is gone.
+                    let lookup = self.client.user(&self.cause, user.as_str());
+                    around(Failpoint::BeforeResolveUser, Failpoint::AfterResolveUser, lookup).await?;
+                    return Err(error.into());
+                }
                 _ => return Err(error.into()),
             }
             last = Some(error);
@@ -286,18 +325,39 @@ impl Step<'_> {
     }
 
     async fn renew(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
-        for _ in 1..TRIES {
-            match self.patch(&id).await {
-                Ok(renewed) => return Ok(Outcome::Lives(renewed, How::Renewed)),
+        let mut tries = 1..TRIES;
+        let (asked, renewed) = loop {
+            let asked = self.expiration();
+            match self.patch(&id, asked).await {
+                Ok(renewed) => break (asked, renewed),
                 Err(error) if is_gone(&error) => return Ok(Outcome::Vanished),
                 Err(error) => match error.decision() {
-                    Decision::UserMustAct(Reason::ExpiryTooLong { max_minutes }) => self.learn(max_minutes),
+                    Decision::UserMustAct(Reason::ExpiryTooLong { max_minutes })
+                        if tries.next().is_some() =>
+                    {
+                        self.learn(max_minutes);
+                    }
                     _ => return Err(error.into()),
                 },
             }
+        };
+        if let Some(known) = self.object.remote
+            && renewal::is_futile(known.expires_at, renewed.expiration, asked)
+        {
+            let now = self.context.process.clock.now();
+            tracing::warn!(object = %self.object.key, expires_at = %renewed.expiration, "Graph did not extend the subscription");
+            if renewal::is_near_end(renewed.expiration, now) {
+                // Asking again would not help in time: it is made anew.
+                let uid = &self.object.uid;
+                self.context.sightings.put(uid, vec![Sighting { id, current: false }]);
+                self.context.watched.give_turn(&self.object.key);
+            }
         }
-        let renewed = self.patch(&id).await?;
         Ok(Outcome::Lives(renewed, How::Renewed))
+    }
+
+    async fn reauthorize(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
+        self.renew(id).await
     }
 
     async fn remove(&self, ids: &[SubscriptionId]) -> Result<Outcome, StepError> {
@@ -321,30 +381,36 @@ impl Step<'_> {
         around(Failpoint::BeforeVerify, Failpoint::AfterVerify, call).await
     }
 
-    async fn patch(&self, id: &SubscriptionId) -> Result<Subscription, GraphError> {
-        let call = self.client.renew_subscription(&self.cause, id, self.expiration());
+    async fn patch(&self, id: &SubscriptionId, until: Timestamp) -> Result<Subscription, GraphError> {
+        let call = self.client.renew_subscription(&self.cause, id, until);
         around(Failpoint::BeforeRenew, Failpoint::AfterRenew, call).await
     }
 
     /// A lifecycle notification and a sighting are answered once, by the action that they led to.
-    fn note_answered(&self, action: &Action) {
+    fn note_answered(&self, action: &Action, outcome: &Outcome) {
         let uid = &self.object.uid;
-        if matches!(action, Action::Verify(_) | Action::Renew(_))
-            && let Some(lifecycle) =
-                self.object.status.delivery.as_ref().and_then(|delivery| delivery.lifecycle.as_ref())
-        {
-            self.context.watched.answer_lifecycle(uid, lifecycle.received_at.0);
+        let lifecycle = self.object.status.delivery.as_ref().and_then(|delivery| delivery.lifecycle.as_ref());
+        if let Some(lifecycle) = lifecycle {
+            let answers = match action {
+                Action::Verify(_) => lifecycle.event == LifecycleEvent::SubscriptionRemoved,
+                Action::Renew(_) => lifecycle.event == LifecycleEvent::ReauthorizationRequired,
+                Action::Reauthorize(_) => *outcome == Outcome::Reauthorized,
+                _ => false,
+            };
+            if answers {
+                self.context.watched.answer_lifecycle(uid, lifecycle.received_at.0);
+            }
         }
-        let keeps = match action {
-            Action::ResolveUser | Action::Renew(_) => true,
+        match action {
+            Action::ResolveUser | Action::Renew(_) | Action::Reauthorize(_) => {}
+            Action::Remove(ids) => self.context.sightings.ended(uid, ids),
             // Verifying may have found that it must be made anew.
             Action::Verify(_) => {
-                self.context.sightings.get(uid).is_some_and(|seen| seen.iter().any(|one| !one.current))
+                if !self.context.sightings.get(uid).is_some_and(|seen| seen.iter().any(|one| !one.current)) {
+                    self.context.sightings.forget(uid);
+                }
             }
-            _ => false,
-        };
-        if !keeps {
-            self.context.sightings.forget(uid);
+            _ => self.context.sightings.forget(uid),
         }
     }
 

@@ -2,10 +2,11 @@
 //! asked live immediately before a subscription is made, and Graph by the actions.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use roomkeeper_crds::{
     AccessScope, CalendarSubscription, ConsentRecord,
-    condition::{self, Type},
+    condition::{self, CredentialsValid, Status, Type},
 };
 use roomkeeper_graph::UserId;
 
@@ -35,6 +36,8 @@ pub fn dereference(context: &Context, object: &Validated, now: Timestamp) -> Wor
         (Some(scope), Some(user)) => elder(context, object, &scope.spec.tenant_id, &user),
         _ => None,
     };
+    let ring = context.ring();
+    let key_id = object.status.subscription.as_ref().and_then(|known| known.key_id.as_deref());
     World {
         scope,
         required_notice,
@@ -42,6 +45,11 @@ pub fn dereference(context: &Context, object: &Validated, now: Timestamp) -> Wor
         elder,
         sightings: context.sightings.get(&object.uid),
         lifecycle_answered: context.watched.lifecycle_answered(&object.uid),
+        outdated: key_id.is_some_and(|key_id| key_id != ring.current_id()),
+        // What a key signed that is not in force any more is refused on arrival: that cannot wait for its turn.
+        replace: context.watched.has_its_turn(&object.key)
+            || key_id.is_some_and(|key_id| !ring.knows(key_id)),
+        silence: context.process.settings.resync_after_silence,
     }
 }
 
@@ -58,6 +66,18 @@ fn scope_state(context: &Context, scope: &AccessScope, object: &Validated, now: 
     let Ok(valid) = access_scope::validate::validate(scope) else {
         return Scope::NotReady(format!("AccessScope {} is not valid", object.scope.name));
     };
+    let asked = context.memory.was_asked(&valid.uid, valid.generation);
+    let credential = condition::get(&valid.status.conditions, Type::CredentialsValid);
+    // A token endpoint that cannot be reached for a moment is no reason to write every status: the calls fail by themselves.
+    let locked = |one: &&Condition| {
+        asked && one.status == Status::False.as_str() && one.reason != CredentialsValid::Unreachable.as_str()
+    };
+    if let Some(credential) = credential.filter(locked) {
+        return Scope::Locked(format!(
+            "the credential of AccessScope {} does not work: {}",
+            object.scope.name, credential.reason
+        ));
+    }
     let members = context.directory.get(&valid.uid).filter(|members| members.answer(&valid.policies));
     match members {
         Some(members) if access_scope::status::is_fresh(members.resolved_at(), valid.max_staleness, now) => {
@@ -67,7 +87,7 @@ fn scope_state(context: &Context, scope: &AccessScope, object: &Validated, now: 
             "the members of AccessScope {} are older than its membership.maxStaleness",
             object.scope.name
         )),
-        None if context.memory.was_asked(&valid.uid, valid.generation) => {
+        None if asked => {
             let reason = condition::get(&valid.status.conditions, Type::Ready)
                 .map_or("no condition yet", |ready| ready.reason.as_str());
             Scope::NotReady(format!("AccessScope {} is not ready: {reason}", object.scope.name))

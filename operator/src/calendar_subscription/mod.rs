@@ -2,10 +2,14 @@
 
 pub mod address;
 pub mod apply;
+pub mod conditions;
 pub mod dereference;
 pub mod finalize;
+pub mod metrics;
 pub mod plan;
 pub mod renewal;
+pub mod resync;
+pub mod rotation;
 pub mod sightings;
 pub mod status;
 pub mod sweep;
@@ -26,7 +30,8 @@ use self::{
     dereference::user_term,
     finalize::FinalizeError,
     plan::{Action, Verdict},
-    status::{Outcome, Then},
+    sightings::Sighting,
+    status::{How, Outcome, Then},
     validate::{ValidateError, Validated},
 };
 use crate::{
@@ -174,7 +179,13 @@ async fn steps(
             let others = context.subscriptions.under(&term);
             context.subscriptions.trigger_all(others.into_iter().filter(|other| *other != object.key));
         }
-        let settled = status::settle(&object, &plan.verdict, outcome, now);
+        let remade = matches!(&outcome, Outcome::Lives(_, How::Created));
+        let settled = context
+            .watched
+            .settle(&object.key, |calendar| status::settle(&object, &plan.verdict, outcome, calendar, now));
+        if remade {
+            context.watched.end_turn(&object.key);
+        }
         status.clone_from(&settled.status);
         if settled.doubt_scope {
             context.doubt(&object.scope);
@@ -186,7 +197,12 @@ async fn steps(
             }
             Then::Rest => {
                 // What a waiting object was seen with is looked at when its scope can tell.
-                if matches!(plan.verdict, Verdict::Allowed(_) | Verdict::Denied(_)) {
+                // One that waits for its turn stays seen until then.
+                let turn_comes = object.remote.is_some_and(|remote| {
+                    let outdated = |seen: &Sighting| seen.id == remote.id && !seen.current;
+                    world.sightings.as_ref().is_some_and(|seen| seen.iter().any(outdated))
+                });
+                if matches!(plan.verdict, Verdict::Allowed(_) | Verdict::Denied(_)) && !turn_comes {
                     context.sightings.forget(&object.uid);
                 }
                 return Ok(plan.next);

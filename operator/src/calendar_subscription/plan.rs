@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use roomkeeper_crds::calendar_subscription::LifecycleEvent;
+use jiff::{SignedDuration, Timestamp};
+use roomkeeper_crds::{
+    calendar_subscription::{LifecycleEvent, ResyncReason},
+    condition::{self, Delivering, Type},
+};
 use roomkeeper_graph::SubscriptionId;
 
-use super::{sightings::Sighting, validate::Validated};
+use super::{
+    resync,
+    sightings::Sighting,
+    validate::{Remote, Validated},
+};
 use crate::key::Key;
 
 /// How long an undecided object waits for its scope's first read of the groups; their arrival triggers it sooner.
@@ -14,6 +21,12 @@ const UNDECIDED: Duration = Duration::from_mins(1);
 
 /// Shortest time between two looks at one object that follows from its own times.
 const SHORTEST: Duration = Duration::from_secs(1);
+
+/// An authorisation that Graph was sent covers what is asked for within this time after it: Graph wants no second one.
+const AUTHORIZED: SignedDuration = SignedDuration::from_mins(10);
+
+/// A subscription with less than this left is renewed when Graph asks to authorise it: renewing authorises as well.
+const RENEW_INSTEAD: SignedDuration = SignedDuration::from_hours(24);
 
 /// The AccessScope as the decision needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +41,8 @@ pub enum Scope {
     Suspended,
     /// It cannot decide, because of this.
     NotReady(String),
+    /// Its credential does not work, because of this: nothing can be sent.
+    Locked(String),
     /// This leadership has not read its groups yet.
     Unproven,
     /// It can tell who is within. `None`: the user is not known yet.
@@ -65,6 +80,12 @@ pub struct World {
     pub sightings: Option<Vec<Sighting>>,
     /// When the lifecycle notification that was answered last had been taken.
     pub lifecycle_answered: Option<Timestamp>,
+    /// Whether the known subscription is signed with another key than the current one.
+    pub outdated: bool,
+    /// Whether it is this object's turn to have an outdated subscription made anew.
+    pub replace: bool,
+    /// Silence after which the calendar is read again.
+    pub silence: Duration,
 }
 
 /// Whether the calendar may be subscribed.
@@ -76,8 +97,8 @@ pub enum Verdict {
     Denied(Denial),
     /// The scope cannot tell. What lives is kept alive, nothing is begun.
     Waiting {
-        /// Whether the reference leads nowhere, rather than to a scope with trouble.
-        missing: bool,
+        /// For what.
+        on: WaitingOn,
         /// Why.
         message: String,
     },
@@ -85,6 +106,17 @@ pub enum Verdict {
     Undecided,
     /// The user has to be looked up first.
     UserUnknown,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingOn {
+    /// The scope does not exist.
+    Scope,
+    /// Its credential does not work.
+    Credential,
+    /// It does not know its members.
+    Members,
 }
 
 /// A consent that allows the subscription.
@@ -140,10 +172,27 @@ pub enum Action {
     Adopt(SubscriptionId),
     /// Ask whether the known subscription still lives.
     Verify(SubscriptionId),
-    /// Extend the known subscription.
+    /// Extend the known subscription, which authorises it as well.
     Renew(SubscriptionId),
+    /// Authorise the known subscription again.
+    Reauthorize(SubscriptionId),
+    /// Have the worker read the calendar again.
+    RequestResync(ResyncReason),
+    /// Say what was found before it is mended.
+    Tell(Finding),
+    /// Something is to be ended, and nothing can be sent, because of this.
+    Withhold(String),
     /// Delete these, and keep the known one if it is not among them.
     Remove(Vec<SubscriptionId>),
+}
+
+/// What must not pass unnoticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Finding {
+    /// The known subscription ran out.
+    Expired,
+    /// Changes were never notified.
+    Gap,
 }
 
 /// The plan.
@@ -162,7 +211,10 @@ pub fn plan(object: &Validated, world: &World, now: Timestamp) -> Plan {
     let verdict = verdict(object, world);
     let action =
         if object.has_finalizer { action(object, world, &verdict, now) } else { Action::AddFinalizer };
-    let due = object.remote.map(|remote| remote.renew_at.duration_since(now));
+    let renewal = object.remote.map(|remote| renewal_due(object, &remote));
+    let silence = resync::silent_at(&object.status, world.silence, &object.uid);
+    let due = renewal.map(|renewal| silence.map_or(renewal, |silence| silence.min(renewal)));
+    let due = due.map(|due| due.duration_since(now));
     let next = match (&verdict, due) {
         // What is due cannot be done yet, so that its time says nothing.
         (Verdict::Undecided | Verdict::Waiting { .. }, _) => UNDECIDED,
@@ -176,11 +228,11 @@ fn verdict(object: &Validated, world: &World) -> Verdict {
     if object.suspend {
         return Verdict::Denied(Denial::Suspended("this CalendarSubscription"));
     }
-    let waiting = |message: &str| Verdict::Waiting { missing: false, message: message.to_owned() };
+    let waiting = |on, message: &str| Verdict::Waiting { on, message: message.to_owned() };
     match &world.scope {
         Scope::Missing => {
             return Verdict::Waiting {
-                missing: true,
+                on: WaitingOn::Scope,
                 message: format!(
                     "AccessScope {} does not exist: create it, or delete this object",
                     object.scope.name
@@ -192,7 +244,7 @@ fn verdict(object: &Validated, world: &World) -> Verdict {
             return Verdict::Denied(Denial::ScopeEnds("an older AccessScope serves the same application"));
         }
         Scope::Suspended => return Verdict::Denied(Denial::Suspended("its AccessScope")),
-        Scope::NotReady(_) | Scope::Unproven | Scope::Serving { .. } => {}
+        Scope::NotReady(_) | Scope::Locked(_) | Scope::Unproven | Scope::Serving { .. } => {}
     }
     // A withdrawal counts whatever else is unknown.
     let standing = || world.consents.iter().filter(|consent| !consent.withdrawn);
@@ -200,7 +252,8 @@ fn verdict(object: &Validated, world: &World) -> Verdict {
         return Verdict::Denied(Denial::ConsentWithdrawn);
     }
     let within = match &world.scope {
-        Scope::NotReady(message) => return waiting(message),
+        Scope::NotReady(message) => return waiting(WaitingOn::Members, message),
+        Scope::Locked(message) => return waiting(WaitingOn::Credential, message),
         Scope::Unproven => return Verdict::Undecided,
         Scope::Serving { within } => within,
         Scope::Missing | Scope::Terminating | Scope::Duplicate | Scope::Suspended => {
@@ -231,20 +284,30 @@ fn verdict(object: &Validated, world: &World) -> Verdict {
 
 fn action(object: &Validated, world: &World, verdict: &Verdict, now: Timestamp) -> Action {
     match verdict {
-        // Without a scope there is no credential either.
-        Verdict::Undecided | Verdict::Waiting { missing: true, .. } => Action::None,
-        Verdict::UserUnknown => Action::ResolveUser,
-        Verdict::Denied(_) => remove(object, world),
-        Verdict::Waiting { missing: false, .. } => match (maintain(object, world, now), object.remote) {
-            (Maintenance::Do(action), _) => action,
-            // It cannot be made anew now: as long as it lives it serves, with whatever URL or key.
-            (Maintenance::Missing(_), Some(remote)) if remote.expires_at <= now => Action::Verify(remote.id),
-            (Maintenance::Missing(_), Some(remote)) if remote.renew_at <= now => Action::Renew(remote.id),
-            (Maintenance::Nothing | Maintenance::Missing(_), _) => Action::None,
+        Verdict::Undecided => Action::None,
+        // Nothing can be sent; that it ran out meanwhile is said all the same.
+        Verdict::Waiting { on: WaitingOn::Scope | WaitingOn::Credential, .. } => match object.remote {
+            Some(remote) if remote.expires_at <= now => Action::Tell(Finding::Expired),
+            _ => Action::None,
         },
+        Verdict::UserUnknown => Action::ResolveUser,
+        Verdict::Denied(_) => match (remove(object, world), &world.scope) {
+            (Action::Remove(_), Scope::Locked(message)) => Action::Withhold(message.clone()),
+            (action, _) => action,
+        },
+        Verdict::Waiting { on: WaitingOn::Members, .. } => {
+            match (maintain(object, world, now), object.remote) {
+                (Maintenance::Do(action), _) => action,
+                // It cannot be made anew now: as long as it lives it serves, with whatever URL or key.
+                (_, Some(remote)) if remote.expires_at <= now => Action::Verify(remote.id),
+                (_, Some(remote)) if renewal_due(object, &remote) <= now => Action::Renew(remote.id),
+                _ => Action::None,
+            }
+        }
         Verdict::Allowed(grant) => match maintain(object, world, now) {
             Maintenance::Do(action) => action,
             Maintenance::Nothing => Action::None,
+            Maintenance::Expired => Action::Tell(Finding::Expired),
             Maintenance::Missing(replace) => Action::Create { grant: grant.clone(), replace },
         },
     }
@@ -261,6 +324,8 @@ fn remove(object: &Validated, world: &World) -> Action {
 enum Maintenance {
     Nothing,
     Do(Action),
+    /// The known subscription ran out.
+    Expired,
     /// There is no useful subscription; these are of no use.
     Missing(Vec<SubscriptionId>),
 }
@@ -280,31 +345,77 @@ fn maintain(object: &Validated, world: &World, now: Timestamp) -> Maintenance {
     if !extra.is_empty() {
         return Maintenance::Do(Action::Remove(extra));
     }
-    if seen.iter().any(|sighting| sighting.id == remote.id && !sighting.current) {
+    if remote.expires_at <= now {
+        return Maintenance::Expired;
+    }
+    let outdated =
+        world.outdated || seen.iter().any(|sighting| sighting.id == remote.id && !sighting.current);
+    if outdated && world.replace {
         return Maintenance::Missing(vec![remote.id]);
     }
-    if remote.expires_at <= now {
-        return Maintenance::Missing(Vec::new());
-    }
+    let event = lifecycle(object, world);
     let unseen = world.sightings.as_ref().is_some_and(Vec::is_empty);
     let asked = object.requested.is_some() && object.requested != object.status.last_handled_reconcile_at;
-    match lifecycle(object, world) {
-        Some(LifecycleEvent::SubscriptionRemoved) => Maintenance::Do(Action::Verify(remote.id)),
-        _ if unseen || asked => Maintenance::Do(Action::Verify(remote.id)),
-        Some(LifecycleEvent::ReauthorizationRequired) => Maintenance::Do(Action::Renew(remote.id)),
-        Some(LifecycleEvent::Missed) | None if remote.renew_at <= now => {
-            Maintenance::Do(Action::Renew(remote.id))
-        }
-        Some(LifecycleEvent::Missed) | None => Maintenance::Nothing,
+    if event == Some(LifecycleEvent::SubscriptionRemoved) || unseen || asked {
+        return Maintenance::Do(Action::Verify(remote.id));
     }
+    if let Some(reason) = resync_due(object, world, now) {
+        return Maintenance::Do(Action::RequestResync(reason));
+    }
+    if resync::gap(&object.status).is_some() {
+        let told = condition::get(&object.status.conditions, Type::Delivering)
+            .is_some_and(|delivering| delivering.reason == Delivering::Gap.as_str());
+        return if told {
+            Maintenance::Missing(vec![remote.id])
+        } else {
+            Maintenance::Do(Action::Tell(Finding::Gap))
+        };
+    }
+    if renewal_due(object, &remote) <= now {
+        return Maintenance::Do(Action::Renew(remote.id));
+    }
+    if event == Some(LifecycleEvent::ReauthorizationRequired) {
+        let soon = |left: SignedDuration| left <= AUTHORIZED;
+        let renew = soon(remote.renew_at.duration_since(now))
+            || remote.expires_at.duration_since(now) <= RENEW_INSTEAD;
+        let action = if renew { Action::Renew(remote.id) } else { Action::Reauthorize(remote.id) };
+        return Maintenance::Do(action);
+    }
+    Maintenance::Nothing
+}
+
+fn resync_due(object: &Validated, world: &World, now: Timestamp) -> Option<ResyncReason> {
+    if let Some((reason, _)) = resync::told_of_loss(&object.status) {
+        return Some(reason);
+    }
+    let silent = resync::silent_at(&object.status, world.silence, &object.uid)?;
+    (silent <= now).then_some(ResyncReason::Silence)
+}
+
+/// When the known subscription is renewed: at its time, but not so soon after an authorisation as Graph does not want, unless
+/// its end is too near to wait.
+fn renewal_due(object: &Validated, remote: &Remote) -> Timestamp {
+    let rested = authorized_at(object).and_then(|at| at.checked_add(AUTHORIZED).ok());
+    match rested {
+        Some(rested) if remote.expires_at.duration_since(rested) >= AUTHORIZED => remote.renew_at.max(rested),
+        _ => remote.renew_at,
+    }
+}
+
+fn authorized_at(object: &Validated) -> Option<Timestamp> {
+    Some(object.status.subscription.as_ref()?.authorized_at.as_ref()?.0)
 }
 
 /// A lifecycle notification about the known subscription that was not answered yet.
 fn lifecycle(object: &Validated, world: &World) -> Option<LifecycleEvent> {
     let lifecycle = object.status.delivery.as_ref()?.lifecycle.as_ref()?;
     let about_it = SubscriptionId::parse(&lifecycle.subscription_id).is_ok_and(|id| is_remote(object, id));
-    let answered = world.lifecycle_answered.is_some_and(|answered| answered >= lifecycle.received_at.0);
-    (about_it && !answered).then_some(lifecycle.event)
+    let received_at = lifecycle.received_at.0;
+    let answered = world.lifecycle_answered.is_some_and(|answered| answered >= received_at);
+    // An authorisation also answers what is asked for before it and shortly after it.
+    let covered = lifecycle.event == LifecycleEvent::ReauthorizationRequired
+        && authorized_at(object).is_some_and(|at| received_at.duration_since(at) < AUTHORIZED);
+    (about_it && !answered && !covered).then_some(lifecycle.event)
 }
 
 fn is_remote(object: &Validated, id: SubscriptionId) -> bool {

@@ -14,6 +14,7 @@ use super::{
     address::Addresses,
     apply::{delete, list},
     sightings::Sighting,
+    watched::Swept,
 };
 use crate::{access_scope, context::Context, key::Key};
 
@@ -141,6 +142,16 @@ async fn sweep(context: &Context, scope: &AccessScope, key: &Key) -> Result<(), 
         foreign = sorted.foreign,
         "swept the subscriptions at Graph"
     );
+    let seen = Swept {
+        ours: listed.len().saturating_sub(sorted.dead.len()).saturating_sub(sorted.foreign),
+        dead: sorted.dead.len(),
+        foreign: sorted.foreign,
+    };
+    let sums = context.watched.swept(key, seen, |scope| context.scopes.get(scope).is_some());
+    for (label, count) in [("ours", sums.ours), ("dead", sums.dead), ("foreign", sums.foreign)] {
+        let gauge = context.process.metrics.life.swept.with_label_values(&[label]);
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
     for id in &sorted.dead {
         delete(&client, &cause, id).await?;
     }

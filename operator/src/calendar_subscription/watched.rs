@@ -13,6 +13,10 @@ use roomkeeper_crds::{
     condition::{self, Type},
 };
 
+use super::{
+    renewal::{Calendar, minute_of},
+    status::Settled,
+};
 use crate::key::Key;
 
 /// State of one.
@@ -56,6 +60,26 @@ struct One {
     remote: bool,
 }
 
+/// What is known of a living Graph subscription.
+#[derive(Debug)]
+struct Life {
+    uid: String,
+    renew_minute: i64,
+    /// Place of its key's id; `None`: not known.
+    key: Option<usize>,
+}
+
+/// What a sweep of one scope saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Ours, with an owner.
+    pub ours: usize,
+    /// Ours, and nobody's any more.
+    pub dead: usize,
+    /// Of other installations.
+    pub foreign: usize,
+}
+
 #[derive(Debug, Default)]
 struct Figures {
     counts: SubscriptionCounts,
@@ -68,6 +92,12 @@ struct Inner {
     scopes: HashMap<Key, Figures>,
     changed: HashSet<Key>,
     lifecycle: HashMap<String, Timestamp>,
+    lives: HashMap<Key, Life>,
+    calendar: Calendar,
+    /// Ids of keys; there are few, and most subscriptions share one.
+    keys: Vec<String>,
+    turns: HashSet<Key>,
+    swept: HashMap<Key, Swept>,
 }
 
 /// All of them.
@@ -83,6 +113,7 @@ impl Watched {
             remote: subscription.status.as_ref().is_some_and(|status| status.subscription.is_some()),
         };
         let mut inner = self.inner();
+        inner.put_life(key, subscription);
         if inner.each.get(key) != Some(&one) {
             inner.take(key);
             inner.add(&one, 1);
@@ -92,7 +123,86 @@ impl Watched {
 
     /// An object is gone.
     pub fn remove(&self, key: &Key) {
-        self.inner().take(key);
+        let mut inner = self.inner();
+        inner.take(key);
+        inner.take_life(key);
+        inner.turns.remove(key);
+    }
+
+    /// Concludes with a view of all renewals to come, and keeps the one that was concluded before anybody else looks.
+    pub fn settle(&self, key: &Key, conclude: impl FnOnce(&Calendar) -> Settled) -> Settled {
+        let mut inner = self.inner();
+        let settled = conclude(&inner.calendar);
+        let planned = settled.status.subscription.as_ref().map(|known| minute_of(known.renew_at.0));
+        if let (Some(minute), Some(life)) = (planned, inner.lives.get_mut(key)) {
+            let before = std::mem::replace(&mut life.renew_minute, minute);
+            inner.calendar.remove(before);
+            inner.calendar.add(minute);
+        } else if let Some(minute) = planned {
+            inner.calendar.add(minute);
+            inner.lives.insert(key.clone(), Life { uid: String::new(), renew_minute: minute, key: None });
+        }
+        settled
+    }
+
+    /// Objects whose Graph subscription is signed by another key than this one.
+    pub fn signed_by_others(&self, current: &str) -> Vec<Key> {
+        let inner = self.inner();
+        let others = inner.lives.iter().filter(|(_, life)| inner.is_signed_by_another(life, current));
+        others.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Whether the Graph subscription of an object is signed by another key than this one.
+    pub fn is_signed_by_another(&self, key: &Key, current: &str) -> bool {
+        let inner = self.inner();
+        inner.lives.get(key).is_some_and(|life| inner.is_signed_by_another(life, current))
+    }
+
+    /// Objects whose Graph subscription is signed by a key that is not among these.
+    pub fn signed_by_none_of(&self, known: impl Fn(&str) -> bool) -> Vec<Key> {
+        let inner = self.inner();
+        let lost = |life: &Life| life.key.and_then(|at| inner.keys.get(at)).is_some_and(|id| !known(id));
+        inner.lives.iter().filter(|(_, life)| lost(life)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How many Graph subscriptions this key signs, and how many another or an unknown one.
+    pub fn holders(&self, current: &str) -> (usize, usize) {
+        let inner = self.inner();
+        let at = inner.keys.iter().position(|id| id == current);
+        let holders = inner.lives.values().filter(|life| life.key.is_some() && life.key == at).count();
+        (holders, inner.lives.len() - holders)
+    }
+
+    /// `metadata.uid` of an object with a Graph subscription.
+    pub fn uid(&self, key: &Key) -> Option<String> {
+        self.inner().lives.get(key).map(|life| life.uid.clone())
+    }
+
+    /// It is the object's turn to have an outdated subscription made anew.
+    pub fn give_turn(&self, key: &Key) {
+        self.inner().turns.insert(key.clone());
+    }
+
+    /// Whether it is.
+    pub fn has_its_turn(&self, key: &Key) -> bool {
+        self.inner().turns.contains(key)
+    }
+
+    /// It was made anew.
+    pub fn end_turn(&self, key: &Key) {
+        self.inner().turns.remove(key);
+    }
+
+    /// Keeps what a sweep of a scope saw; returns the sums over all scopes that `exists` knows.
+    pub fn swept(&self, scope: &Key, seen: Swept, exists: impl Fn(&Key) -> bool) -> Swept {
+        let mut inner = self.inner();
+        inner.swept.insert(scope.clone(), seen);
+        inner.swept.retain(|scope, _| exists(scope));
+        inner.swept.values().fold(Swept::default(), |sum, one| Swept {
+            ours: sum.ours + one.ours,
+            dead: sum.dead + one.dead,
+            foreign: sum.foreign + one.foreign,
+        })
     }
 
     /// Figures of a scope: by state, and how many have a Graph subscription.
@@ -142,6 +252,34 @@ impl Watched {
 }
 
 impl Inner {
+    fn put_life(&mut self, key: &Key, subscription: &CalendarSubscription) {
+        let Some(known) = subscription.status.as_ref().and_then(|status| status.subscription.as_ref()) else {
+            self.take_life(key);
+            return;
+        };
+        let signer = known.key_id.as_ref().map(|id| {
+            self.keys.iter().position(|one| one == id).unwrap_or_else(|| {
+                self.keys.push(id.clone());
+                self.keys.len() - 1
+            })
+        });
+        let uid = subscription.metadata.uid.clone().unwrap_or_default();
+        self.take_life(key);
+        let renew_minute = minute_of(known.renew_at.0);
+        self.calendar.add(renew_minute);
+        self.lives.insert(key.clone(), Life { uid, renew_minute, key: signer });
+    }
+
+    fn take_life(&mut self, key: &Key) {
+        if let Some(life) = self.lives.remove(key) {
+            self.calendar.remove(life.renew_minute);
+        }
+    }
+
+    fn is_signed_by_another(&self, life: &Life, current: &str) -> bool {
+        life.key.and_then(|at| self.keys.get(at)).is_some_and(|id| id != current)
+    }
+
     fn take(&mut self, key: &Key) {
         if let Some(one) = self.each.remove(key) {
             self.add(&one, -1);

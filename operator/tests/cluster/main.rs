@@ -13,6 +13,8 @@ mod bookings;
 mod election;
 mod endpoint;
 mod graph;
+mod life;
+mod partition;
 mod site;
 mod start;
 mod subscriptions;

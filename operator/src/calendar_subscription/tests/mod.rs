@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use roomkeeper_crds::{
     CalendarSubscription, CalendarSubscriptionStatus,
-    calendar_subscription::{Delivery, Lifecycle, LifecycleEvent},
+    calendar_subscription::{Delivery, Lifecycle, LifecycleEvent, ResyncReason},
     condition::{self, Type},
 };
 use roomkeeper_graph::{
@@ -15,12 +15,15 @@ use roomkeeper_graph::{
 use uuid::Uuid;
 
 use super::{
-    plan::{Action, Consent, Denial, Grant, Plan, Scope, Verdict, World, plan},
+    plan::{Action, Consent, Denial, Finding, Grant, Plan, Scope, Verdict, World, plan},
+    renewal::Calendar,
     sightings::Sighting,
-    status::{How, Outcome, Settled, Then, settle},
+    status::{How, Outcome, Settled, Then},
     validate::{Validated, validate},
 };
 use crate::key::Key;
+
+mod life;
 
 const USER: &str = "2189c720-90d5-44ff-818b-fe585706ee90";
 
@@ -35,7 +38,7 @@ fn id(number: u128) -> SubscriptionId {
 /// The fixture with this status, as YAML.
 fn object(status: &str) -> Validated {
     let mut object: CalendarSubscription =
-        serde_yaml::from_str(include_str!("../fixtures/calendar_subscription.yaml")).unwrap();
+        serde_yaml::from_str(include_str!("../../fixtures/calendar_subscription.yaml")).unwrap();
     object.status = Some(serde_yaml::from_str(status).unwrap());
     validate(&object).unwrap()
 }
@@ -73,6 +76,9 @@ fn world() -> World {
         elder: None,
         sightings: None,
         lifecycle_answered: None,
+        outdated: false,
+        replace: true,
+        silence: Duration::from_hours(24),
     }
 }
 
@@ -107,6 +113,11 @@ fn refused(purpose: Purpose, status: u16, decision: Decision) -> GraphError {
         client_request_id: Uuid::nil(),
         decision,
     }))
+}
+
+/// With no other subscription to renew.
+fn settle(object: &Validated, verdict: &Verdict, outcome: Outcome, now: Timestamp) -> Settled {
+    super::status::settle(object, verdict, outcome, &Calendar::default(), now)
 }
 
 /// `Type=Status/Reason` of each condition, in one line.
@@ -218,10 +229,12 @@ fn a_scope_that_cannot_tell_neither_begins_nor_ends_anything() {
     let expired = subscribed("2026-11-23T10:00:00Z", "2026-11-22T10:00:00Z");
     assert_eq!(action(&expired, &world), Action::Verify(id(1)));
     let missing = World { scope: Scope::Missing, ..world };
-    for object in [&due, &expired] {
-        let plan = plan(object, &missing, now());
-        assert_eq!(plan.action, Action::None, "without a scope there is no credential");
+    let locked = World { scope: Scope::Locked("AuthFailed".to_owned()), ..missing.clone() };
+    for world in [&missing, &locked] {
+        let plan = plan(&due, world, now());
+        assert_eq!(plan.action, Action::None, "without a credential nothing can be sent");
         assert!(plan.next >= Duration::from_mins(1), "and no looking at it in a loop");
+        assert_eq!(action(&expired, world), Action::Tell(Finding::Expired), "which passes no end unnoticed");
     }
     let (verdict, _) = planned(&expired, &missing);
     let settled = settle(&expired, &verdict, Outcome::Nothing, now());
@@ -248,8 +261,7 @@ fn what_lives_is_renewed_verified_or_made_anew() {
     let expired = subscribed("2026-11-23T10:00:00Z", "2026-11-22T10:00:00Z");
     assert_eq!(action(&living(), &world()), Action::None);
     assert_eq!(action(&due, &world()), Action::Renew(id(1)));
-    let create = |replace| Action::Create { grant: grant(), replace };
-    assert_eq!(action(&expired, &world()), create(vec![]));
+    assert_eq!(action(&expired, &world()), Action::Tell(Finding::Expired));
 
     let with = |event, about: u128| {
         let mut object = living();
@@ -265,14 +277,15 @@ fn what_lives_is_renewed_verified_or_made_anew() {
     let removed = with(LifecycleEvent::SubscriptionRemoved, 1);
     assert_eq!(action(&removed, &world()), Action::Verify(id(1)));
     let answered = World { lifecycle_answered: "2026-11-23T09:50:00Z".parse().ok(), ..world() };
-    assert_eq!(action(&removed, &answered), Action::None);
+    let again = Action::RequestResync(ResyncReason::SubscriptionRemoved);
+    assert_eq!(action(&removed, &answered), again, "it lives, and still something was lost");
     assert_eq!(
         action(&with(LifecycleEvent::SubscriptionRemoved, 9), &world()),
-        Action::None,
-        "about an earlier one"
+        again,
+        "about an earlier one: there is nothing to ask after"
     );
-    assert_eq!(action(&with(LifecycleEvent::ReauthorizationRequired, 1), &world()), Action::Renew(id(1)));
-    assert_eq!(action(&with(LifecycleEvent::Missed, 1), &world()), Action::None);
+    let missed = Action::RequestResync(ResyncReason::Missed);
+    assert_eq!(action(&with(LifecycleEvent::Missed, 1), &world()), missed);
 
     let mut asked = living();
     asked.requested = Some("now".to_owned());
@@ -305,7 +318,7 @@ fn a_new_subscription_is_ready_and_renewed_at_seven_tenths() {
         settle(&resolved(), &Verdict::Allowed(grant()), Outcome::Lives(created, How::Created), now());
     assert_eq!(
         told(&settled.status),
-        "Allowed=True/ConsentGranted Subscribed=True/Created Delivering=Unknown/NoTrafficYet Ready=True/Succeeded"
+        "Allowed=True/ConsentGranted Subscribed=True/Created Delivering=Unknown/Resyncing Ready=True/Succeeded"
     );
     let subscription = settled.status.subscription.unwrap();
     assert_eq!(subscription.id, id(5).to_string());
@@ -426,6 +439,10 @@ fn carry_out(action: &Action, world: &mut World) -> Outcome {
         Action::Renew(id) => {
             Outcome::Lives(Subscription { id: *id, ..graph_subscription(0, expires) }, How::Renewed)
         }
+        Action::Reauthorize(_) => Outcome::Reauthorized,
+        Action::RequestResync(reason) => Outcome::ResyncDue(*reason),
+        Action::Tell(finding) => Outcome::Told(*finding),
+        Action::Withhold(message) => Outcome::NoAccess(message.clone()),
         Action::Remove(ids) => Outcome::Removed(ids.clone()),
     }
 }
@@ -462,6 +479,9 @@ fn any_world() -> impl Strategy<Value = World> {
             elder: elder.then(|| Key::new("rooms", "older")),
             sightings,
             lifecycle_answered: None,
+            outdated: false,
+            replace: true,
+            silence: Duration::from_hours(24),
         },
     )
 }

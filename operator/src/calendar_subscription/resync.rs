@@ -1,0 +1,239 @@
+//! Requests to read a calendar's booked events again. The operator asks in `status.resync`, the worker answers in
+//! `status.delivery.resyncHandled`. Pure.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use roomkeeper_crds::{
+    CalendarSubscriptionStatus,
+    calendar_subscription::{LifecycleEvent, Resync, ResyncReason},
+};
+
+use crate::backoff::jitter_of;
+
+/// Share of the time of silence by which the requests of quiet calendars are spread, so that what was made together does not
+/// ask together.
+const SPREAD: f64 = 0.1;
+
+/// The value that was answered last.
+fn handled(status: &CalendarSubscriptionStatus) -> Option<Timestamp> {
+    status.delivery.as_ref()?.resync_handled.as_ref().map(|handled| handled.0)
+}
+
+/// When the calendar was last asked to be read again.
+fn asked(status: &CalendarSubscriptionStatus) -> Option<Timestamp> {
+    status.resync.as_ref().map(|resync| resync.requested.0)
+}
+
+/// Whether a request is not answered yet.
+pub fn is_open(status: &CalendarSubscriptionStatus) -> bool {
+    asked(status).is_some_and(|asked| handled(status).is_none_or(|handled| handled < asked))
+}
+
+/// The request as it is to stand after another one: merged with an open one, of which the more severe reason and the later
+/// time remain.
+pub fn requested(status: &CalendarSubscriptionStatus, reason: ResyncReason, now: Timestamp) -> Resync {
+    let open = status.resync.as_ref().filter(|_| is_open(status));
+    // A value that was answered already would pass for answered.
+    let fresh = handled(status).map(next_second);
+    let at = [open.map(|open| open.requested.0), fresh].into_iter().flatten().fold(now, Timestamp::max);
+    let reason = match open {
+        Some(open) if severity(open.reason) > severity(reason) => open.reason,
+        _ => reason,
+    };
+    Resync { requested: Time(at), reason }
+}
+
+/// How much may have been missed.
+fn severity(reason: ResyncReason) -> u8 {
+    match reason {
+        ResyncReason::Requested => 0,
+        ResyncReason::Silence => 1,
+        ResyncReason::Created => 2,
+        ResyncReason::Missed => 3,
+        ResyncReason::Recreated => 4,
+        ResyncReason::SubscriptionRemoved => 5,
+    }
+}
+
+/// What Graph told about lost notifications after the calendar was last asked to be read again, and when.
+pub fn told_of_loss(status: &CalendarSubscriptionStatus) -> Option<(ResyncReason, Timestamp)> {
+    let lifecycle = status.delivery.as_ref()?.lifecycle.as_ref()?;
+    let reason = match lifecycle.event {
+        LifecycleEvent::Missed => ResyncReason::Missed,
+        LifecycleEvent::SubscriptionRemoved => ResyncReason::SubscriptionRemoved,
+        LifecycleEvent::ReauthorizationRequired => return None,
+    };
+    // Requests have whole seconds.
+    let at = lifecycle.received_at.0;
+    let at = if at.subsec_nanosecond() == 0 { at } else { next_second(at) };
+    asked(status).is_none_or(|asked| asked < at).then_some((reason, at))
+}
+
+/// The request that a subscription made or taken over just now calls for.
+pub fn on_new(status: &CalendarSubscriptionStatus, now: Timestamp) -> Resync {
+    let reason = match told_of_loss(status) {
+        Some((ResyncReason::SubscriptionRemoved, _)) => ResyncReason::SubscriptionRemoved,
+        // Every subscription asks when it is made: one that asked before was not the first.
+        _ if status.resync.is_some() || status.subscription.is_some() => ResyncReason::Recreated,
+        _ => ResyncReason::Created,
+    };
+    let at = told_of_loss(status).map_or(now, |(_, told)| told.max(now));
+    requested(status, reason, at)
+}
+
+/// When the silence becomes too long; `None` while there is no subscription or a request is open.
+pub fn silent_at(status: &CalendarSubscriptionStatus, after: Duration, uid: &str) -> Option<Timestamp> {
+    let made = status.subscription.as_ref()?.created_at.0;
+    if is_open(status) {
+        return None;
+    }
+    let heard = status.delivery.as_ref().and_then(|delivery| Some(delivery.last_received_at.as_ref()?.0));
+    let last = [heard, asked(status)].into_iter().flatten().fold(made, Timestamp::max);
+    last.checked_add(after.mul_f64(1.0 + SPREAD * jitter_of(uid))).ok()
+}
+
+/// Changes that were never notified, found by reading after a silence, as long as the silent subscription is still the one.
+pub fn gap(status: &CalendarSubscriptionStatus) -> Option<u32> {
+    let resync = status.resync.as_ref().filter(|resync| resync.reason == ResyncReason::Silence)?;
+    let made = status.subscription.as_ref()?.created_at.0;
+    let unnotified = status.delivery.as_ref()?.unnotified_changes?;
+    (!is_open(status) && made <= resync.requested.0 && unnotified > 0).then_some(unnotified)
+}
+
+fn next_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second())
+        .and_then(|whole| whole.checked_add(SignedDuration::from_secs(1)))
+        .unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const REASONS: [ResyncReason; 6] = [
+        ResyncReason::Created,
+        ResyncReason::Recreated,
+        ResyncReason::Missed,
+        ResyncReason::SubscriptionRemoved,
+        ResyncReason::Silence,
+        ResyncReason::Requested,
+    ];
+
+    fn status(yaml: &str) -> CalendarSubscriptionStatus {
+        serde_yaml::from_str(yaml).unwrap()
+    }
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_request_is_open_until_it_is_answered() {
+        let asked = "resync: {requested: \"2026-11-23T10:00:00Z\", reason: Missed}";
+        assert!(!is_open(&status("{}")));
+        assert!(is_open(&status(asked)));
+        let answered =
+            |at: &str| is_open(&status(&format!("{asked}\ndelivery: {{resyncHandled: \"{at}\"}}")));
+        assert!(answered("2026-11-23T09:59:59Z"), "that was an earlier one");
+        assert!(!answered("2026-11-23T10:00:00Z"));
+    }
+
+    #[test]
+    fn a_second_request_is_merged_into_an_open_one_and_replaces_an_answered_one() {
+        let now = time("2026-11-23T11:00:00Z");
+        let open = status("resync: {requested: \"2026-11-23T10:00:00Z\", reason: Missed}");
+        let merged = requested(&open, ResyncReason::Requested, now);
+        assert_eq!((merged.requested.0, merged.reason), (now, ResyncReason::Missed));
+        let merged = requested(&open, ResyncReason::Recreated, now);
+        assert_eq!(merged.reason, ResyncReason::Recreated);
+        let answered = status(
+            "{resync: {requested: \"2026-11-23T10:00:00Z\", reason: Missed}, delivery: {resyncHandled: \"2026-11-23T10:00:00Z\"}}",
+        );
+        assert_eq!(requested(&answered, ResyncReason::Requested, now).reason, ResyncReason::Requested);
+    }
+
+    #[test]
+    fn what_graph_told_is_asked_for_once() {
+        let told = |event: &str, more: &str| {
+            told_of_loss(&status(&format!(
+                "{{delivery: {{lifecycle: {{event: {event}, receivedAt: \"2026-11-23T10:00:00.5Z\", subscriptionId: x}}}}{more}}}"
+            )))
+        };
+        let at = time("2026-11-23T10:00:01Z");
+        assert_eq!(told("missed", ""), Some((ResyncReason::Missed, at)));
+        assert_eq!(told("subscriptionRemoved", ""), Some((ResyncReason::SubscriptionRemoved, at)));
+        assert_eq!(told("reauthorizationRequired", ""), None);
+        let asked = ", resync: {requested: \"2026-11-23T10:00:01Z\", reason: Created}";
+        assert_eq!(told("missed", asked), None);
+    }
+
+    #[test]
+    fn silence_counts_from_what_was_heard_last() {
+        let silent = |more: &str| {
+            let status = status(&format!(
+                "subscription: {{id: x, createdAt: \"2026-11-23T10:00:00Z\", renewAt: \"2026-11-28T10:00:00Z\", expiresAt: \"2026-11-30T10:00:00Z\"}}\n{more}"
+            ));
+            let at = silent_at(&status, Duration::from_hours(10), "u")?;
+            Some(at.duration_since(time("2026-11-23T00:00:00Z")).as_hours())
+        };
+        let spread = |from: i64| from + 10..=from + 11;
+        assert!(spread(10).contains(&silent("").unwrap()));
+        assert!(
+            spread(15).contains(&silent("delivery: {lastReceivedAt: \"2026-11-23T15:00:00Z\"}").unwrap())
+        );
+        let asked = "resync: {requested: \"2026-11-23T16:00:00Z\", reason: Silence}";
+        assert_eq!(silent(asked), None, "asked already");
+        let answered = format!("{asked}\ndelivery: {{resyncHandled: \"2026-11-23T16:00:00Z\"}}");
+        assert!(spread(16).contains(&silent(&answered).unwrap()));
+        assert_eq!(silent_at(&status("{}"), Duration::from_hours(1), "u"), None, "nothing can be heard");
+    }
+
+    #[test]
+    fn a_gap_is_what_reading_after_a_silence_found() {
+        let found = |reason: &str, handled: &str, made: &str, changes: u32| {
+            gap(&status(&format!(
+                "{{subscription: {{id: x, createdAt: \"{made}\", renewAt: \"2026-11-28T10:00:00Z\", expiresAt: \"2026-11-30T10:00:00Z\"}}, \
+                 resync: {{requested: \"2026-11-23T16:00:00Z\", reason: {reason}}}, \
+                 delivery: {{resyncHandled: \"{handled}\", unnotifiedChanges: {changes}}}}}"
+            )))
+        };
+        let (made, asked) = ("2026-11-23T10:00:00Z", "2026-11-23T16:00:00Z");
+        assert_eq!(found("Silence", asked, made, 2), Some(2));
+        assert_eq!(found("Silence", asked, made, 0), None);
+        assert_eq!(found("Silence", "2026-11-23T15:00:00Z", made, 2), None, "not answered yet");
+        assert_eq!(found("Missed", asked, made, 2), None, "Graph told of it");
+        assert_eq!(found("Silence", asked, "2026-11-23T17:00:00Z", 2), None, "made anew since");
+    }
+
+    proptest! {
+        /// However requests and answers follow each other, a request is never taken for answered before it is.
+        #[test]
+        fn a_new_request_is_always_open(
+            steps in proptest::collection::vec((0_usize..6, 0_i64..3, any::<bool>()), 1..12),
+        ) {
+            let mut status = CalendarSubscriptionStatus::default();
+            let mut now = time("2026-11-23T10:00:00Z");
+            for (reason, later, answer) in steps {
+                now += Duration::from_secs(u64::try_from(later).unwrap());
+                let before = asked(&status);
+                let resync = requested(&status, REASONS[reason], now);
+                prop_assert!(before.is_none_or(|before| before <= resync.requested.0));
+                prop_assert!(severity(resync.reason) >= severity(REASONS[reason]));
+                status.resync = Some(resync.clone());
+                prop_assert!(is_open(&status));
+                if answer {
+                    let delivery = roomkeeper_crds::calendar_subscription::Delivery {
+                        resync_handled: Some(resync.requested),
+                        ..Default::default()
+                    };
+                    status.delivery = Some(delivery);
+                    prop_assert!(!is_open(&status));
+                }
+            }
+        }
+    }
+}

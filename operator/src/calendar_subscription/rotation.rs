@@ -1,0 +1,85 @@
+//! Has subscriptions made anew that have another public URL or key than today's, a few at a time, so that new consents and
+//! due renewals do not wait behind all of them.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{context::Context, key::Key};
+
+/// Time between two looks while there is nothing to do.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Time between two looks while there is.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How long one that is at its turn keeps others from theirs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Gives turns until dropped.
+pub async fn pace(context: Arc<Context>) {
+    // Half of what can be worked on at the same time stays free for everything else.
+    let slots = usize::from(context.process.settings.concurrency / 2).max(1);
+    let mut waiting = VecDeque::new();
+    let mut at_turn: Vec<(Key, Instant)> = Vec::new();
+    let mut looked: Option<Instant> = None;
+    let mut others = 0;
+    loop {
+        tokio::time::sleep(if at_turn.is_empty() { LOOK } else { TICK }).await;
+        at_turn.retain(|(key, since)| since.elapsed() < PATIENCE && is_outdated(&context, key));
+        if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            looked = Some(Instant::now());
+            others = publish(&context, others);
+            if waiting.is_empty() {
+                waiting = outdated(&context).into();
+            }
+        }
+        while at_turn.len() < slots
+            && let Some(key) = waiting.pop_front()
+        {
+            if at_turn.iter().all(|(other, _)| *other != key) && is_outdated(&context, &key) {
+                context.watched.give_turn(&key);
+                context.subscriptions.trigger(&key);
+                at_turn.push((key, Instant::now()));
+            }
+        }
+    }
+}
+
+/// Subscriptions to be made anew, by what their status or a sweep says.
+fn outdated(context: &Context) -> Vec<Key> {
+    let mut keys = context.watched.signed_by_others(context.ring().current_id());
+    for uid in context.sightings.outdated() {
+        keys.extend(context.subscriptions.under(&super::uid_term(&uid)));
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+fn is_outdated(context: &Context, key: &Key) -> bool {
+    context.watched.is_signed_by_another(key, context.ring().current_id())
+        || context
+            .watched
+            .uid(key)
+            .and_then(|uid| context.sightings.get(&uid))
+            .is_some_and(|seen| seen.iter().any(|one| !one.current))
+}
+
+/// Puts the figures into the metric, and says when the keys of earlier times have no holder left.
+fn publish(context: &Context, others_before: usize) -> usize {
+    let (current, others) = context.watched.holders(context.ring().current_id());
+    let gauge = &context.process.metrics.life.key_holders;
+    for (label, count) in [("current", current), ("other", others)] {
+        gauge.with_label_values(&[label]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    if others == 0 && others_before > 0 {
+        tracing::info!(
+            key_id = context.ring().current_id(),
+            "every subscription is signed with the current key: earlier keys may be removed"
+        );
+    }
+    others
+}

@@ -192,6 +192,17 @@ impl Step<'_> {
         for id in replace {
             delete(&self.client, &self.cause, id).await?;
         }
+        let ended = self.object.remote.is_some_and(|remote| replace.contains(&remote.id));
+        match self.make(grant, user).await {
+            Err(StepError::Graph(error)) if ended => {
+                tracing::info!(object = %self.object.key, %error, "no other subscription could be made yet");
+                Ok(Outcome::Unmade(error))
+            }
+            result => result,
+        }
+    }
+
+    async fn make(&self, grant: &Grant, user: UserId) -> Result<Outcome, StepError> {
         let mut last = None;
         for _ in 0..TRIES {
             let new = self.new_subscription(user)?;

@@ -179,10 +179,10 @@ async fn steps(
             let others = context.subscriptions.under(&term);
             context.subscriptions.trigger_all(others.into_iter().filter(|other| *other != object.key));
         }
-        let remade = matches!(&outcome, Outcome::Lives(_, How::Created));
-        let settled = context
-            .watched
-            .settle(&object.key, |calendar| status::settle(&object, &plan.verdict, outcome, calendar, now));
+        let remade = matches!(&outcome, Outcome::Lives(_, How::Created | How::Adopted));
+        let settled = context.watched.settle(&object.key, &object.uid, |calendar| {
+            status::settle(&object, &plan.verdict, outcome, calendar, now)
+        });
         if remade {
             context.watched.end_turn(&object.key);
         }

@@ -60,6 +60,8 @@ pub enum Outcome {
     Foreign(SubscriptionId),
     /// Graph failed.
     Failed(GraphError),
+    /// Graph failed to make another in the place of the known one, which is deleted.
+    Unmade(GraphError),
     /// There is no access to Graph.
     NoAccess(String),
 }
@@ -196,17 +198,7 @@ pub fn settle(
             );
             hindered(trouble, Then::BackOff)
         }
-        Outcome::Foreign(id) => {
-            let trouble = Trouble {
-                reason: Subscribed::ForeignSubscription,
-                allowed: None,
-                message: format!(
-                    "another installation holds Graph subscription {id} for this calendar with the same app registration: end it there, or give each installation an app registration of its own"
-                ),
-                stalled: true,
-            };
-            hindered(trouble, Then::Wait(SLOW))
-        }
+        Outcome::Foreign(id) => hindered(foreign(&id), Then::Wait(SLOW)),
         Outcome::NoAccess(message) => {
             let trouble = Trouble { reason: Subscribed::RemoteError, allowed: None, message, stalled: false };
             let seen = keep_alive(known, verdict, trouble, Subscribed::RenewalFailed, now);
@@ -214,6 +206,22 @@ pub fn settle(
             Settled { status, then: Then::BackOff, doubt_scope: true }
         }
         Outcome::Failed(error) => failed(object, verdict, &error, Subscribed::RenewalFailed, now),
+        Outcome::Unmade(error) => {
+            let mut bare = object.clone();
+            bare.status.subscription = None;
+            failed(&bare, verdict, &error, Subscribed::RenewalFailed, now)
+        }
+    }
+}
+
+fn foreign(id: &SubscriptionId) -> Trouble {
+    Trouble {
+        reason: Subscribed::ForeignSubscription,
+        allowed: None,
+        message: format!(
+            "another installation holds Graph subscription {id} for this calendar with the same app registration: end it there, or give each installation an app registration of its own"
+        ),
+        stalled: true,
     }
 }
 

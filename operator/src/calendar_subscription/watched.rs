@@ -10,6 +10,7 @@ use prometheus::IntGaugeVec;
 use roomkeeper_crds::{
     CalendarSubscription,
     access_scope::SubscriptionCounts,
+    calendar_subscription::GraphSubscription,
     condition::{self, Type},
 };
 
@@ -113,7 +114,8 @@ impl Watched {
             remote: subscription.status.as_ref().is_some_and(|status| status.subscription.is_some()),
         };
         let mut inner = self.inner();
-        inner.put_life(key, subscription);
+        let known = subscription.status.as_ref().and_then(|status| status.subscription.as_ref());
+        inner.put_life(key, subscription.metadata.uid.as_deref().unwrap_or_default(), known);
         if inner.each.get(key) != Some(&one) {
             inner.take(key);
             inner.add(&one, 1);
@@ -130,18 +132,10 @@ impl Watched {
     }
 
     /// Concludes with a view of all renewals to come, and keeps the one that was concluded before anybody else looks.
-    pub fn settle(&self, key: &Key, conclude: impl FnOnce(&Calendar) -> Settled) -> Settled {
+    pub fn settle(&self, key: &Key, uid: &str, conclude: impl FnOnce(&Calendar) -> Settled) -> Settled {
         let mut inner = self.inner();
         let settled = conclude(&inner.calendar);
-        let planned = settled.status.subscription.as_ref().map(|known| minute_of(known.renew_at.0));
-        if let (Some(minute), Some(life)) = (planned, inner.lives.get_mut(key)) {
-            let before = std::mem::replace(&mut life.renew_minute, minute);
-            inner.calendar.remove(before);
-            inner.calendar.add(minute);
-        } else if let Some(minute) = planned {
-            inner.calendar.add(minute);
-            inner.lives.insert(key.clone(), Life { uid: String::new(), renew_minute: minute, key: None });
-        }
+        inner.put_life(key, uid, settled.status.subscription.as_ref());
         settled
     }
 
@@ -252,22 +246,18 @@ impl Watched {
 }
 
 impl Inner {
-    fn put_life(&mut self, key: &Key, subscription: &CalendarSubscription) {
-        let Some(known) = subscription.status.as_ref().and_then(|status| status.subscription.as_ref()) else {
-            self.take_life(key);
-            return;
-        };
+    fn put_life(&mut self, key: &Key, uid: &str, known: Option<&GraphSubscription>) {
+        self.take_life(key);
+        let Some(known) = known else { return };
         let signer = known.key_id.as_ref().map(|id| {
             self.keys.iter().position(|one| one == id).unwrap_or_else(|| {
                 self.keys.push(id.clone());
                 self.keys.len() - 1
             })
         });
-        let uid = subscription.metadata.uid.clone().unwrap_or_default();
-        self.take_life(key);
         let renew_minute = minute_of(known.renew_at.0);
         self.calendar.add(renew_minute);
-        self.lives.insert(key.clone(), Life { uid, renew_minute, key: signer });
+        self.lives.insert(key.clone(), Life { uid: uid.to_owned(), renew_minute, key: signer });
     }
 
     fn take_life(&mut self, key: &Key) {
@@ -337,5 +327,42 @@ mod tests {
         );
         watched.remove(&key);
         assert_eq!(watched.of_scope(&scope), (SubscriptionCounts::default(), 0));
+    }
+
+    #[test]
+    fn renewals_and_keys_follow_the_objects() {
+        let (watched, a, b) = (Watched::default(), Key::new("n", "a"), Key::new("n", "b"));
+        let signed = |key: &str| {
+            let time = "\"2026-11-23T10:00:00Z\"";
+            subscription(&format!(
+                "{{subscription: {{id: x, expiresAt: {time}, renewAt: {time}, createdAt: {time}, keyId: {key}}}}}"
+            ))
+        };
+        watched.put(&a, &signed("k1"));
+        watched.put(&b, &signed("k1"));
+        assert_eq!(watched.holders("k1"), (2, 0));
+        watched.put(&b, &signed("k2"));
+        assert_eq!(watched.holders("k2"), (1, 1));
+        assert_eq!(watched.signed_by_others("k2"), std::slice::from_ref(&a));
+        assert!(watched.is_signed_by_another(&a, "k2") && !watched.is_signed_by_another(&b, "k2"));
+        assert_eq!(watched.signed_by_none_of(|key| key == "k1"), std::slice::from_ref(&b));
+        watched.give_turn(&a);
+        assert!(watched.has_its_turn(&a) && !watched.has_its_turn(&b));
+        watched.put(&a, &subscription("{}"));
+        assert_eq!(watched.holders("k2"), (1, 0), "without a subscription there is no holder");
+        watched.remove(&a);
+        watched.remove(&b);
+        assert!(!watched.has_its_turn(&a));
+        let left = format!("{:?}", watched.inner().calendar);
+        assert_eq!(left, format!("{:?}", Calendar::default()), "nothing is left behind");
+    }
+
+    #[test]
+    fn sweeps_of_scopes_add_up_while_the_scopes_exist() {
+        let (watched, a, b) = (Watched::default(), Key::new("n", "a"), Key::new("n", "b"));
+        let seen = |ours| Swept { ours, dead: 1, foreign: 0 };
+        assert_eq!(watched.swept(&a, seen(2), |_| true), seen(2));
+        assert_eq!(watched.swept(&b, seen(3), |_| true), Swept { ours: 5, dead: 2, foreign: 0 });
+        assert_eq!(watched.swept(&b, seen(4), |key| *key == b), seen(4));
     }
 }

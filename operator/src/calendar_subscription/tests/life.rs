@@ -180,6 +180,15 @@ fn what_another_key_signed_is_made_anew_at_its_turn() {
 }
 
 #[test]
+fn what_was_deleted_for_another_is_not_said_to_live() {
+    let error = refused(Purpose::CreateSubscription, 503, Decision::Retry);
+    let settled = settle(&living(), &allowed(), Outcome::Unmade(error), now());
+    assert_eq!(settled.status.subscription, None);
+    assert!(told(&settled.status).contains("Subscribed=False/RemoteError"), "{}", told(&settled.status));
+    assert_eq!(settled.then, Then::BackOff);
+}
+
+#[test]
 fn the_key_is_read_off_the_address() {
     let url = |text: &str| Subscription {
         notification_url: Some(text.replace("UID", &resolved().uid)),

@@ -139,9 +139,14 @@ pub struct Connected {
 
 impl Connected {
     pub async fn new(users: usize) -> Self {
+        Self::to(&world::tenant(users)).await
+    }
+
+    /// To a Graph of that world.
+    pub async fn to(world: &Value) -> Self {
         let site = Site::new().await;
         let endpoint = Endpoint::start(site.folder.path()).await;
-        let graph = Graph::start(&site, &world::tenant(users), &endpoint).await;
+        let graph = Graph::start(&site, world, &endpoint).await;
         Self { site, graph, endpoint }
     }
 

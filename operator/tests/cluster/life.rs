@@ -324,3 +324,45 @@ async fn a_credential_that_stops_working_stops_all_calls() {
     site.condition::<CalendarSubscription>(&second, Type::Ready, "True/Succeeded").await;
     connected.living(USER, 0).await;
 }
+
+/// What a person must mend at Microsoft's side is tried again slowly, or at once when a person asks.
+#[tokio::test]
+async fn a_user_without_a_mailbox_is_asked_about_slowly() {
+    let mut tenant = world::tenant(1);
+    tenant["tenants"][0]["users"][0]["mailbox"] = json!(false);
+    let connected = Connected::to(&tenant).await;
+    let operator = connected.operator("a").await;
+    let scope_uid = connected.scope().await;
+    let site = &connected.site;
+    site.apply(&consent("consent-1", &scope_uid, 1)).await;
+    let name = name::calendar_subscription(&scope_uid, USER);
+    site.condition::<CalendarSubscription>(&name, Type::Subscribed, "False/MailboxUnavailable").await;
+    let stalled =
+        site.condition::<CalendarSubscription>(&name, Type::Stalled, "True/MailboxUnavailable").await;
+    let tries = async || connected.graph.requests("POST", "/v1.0/subscriptions").await.len();
+    assert_eq!(tries().await, 1);
+    let runs = async || {
+        let (_, text) = operator.get("/metrics").await?;
+        let line = "roomkeeper_reconcile_total{kind=\"CalendarSubscription\",result=\"success\"} ";
+        Ok::<u64, String>(text.lines().find_map(|one| one.strip_prefix(line)?.parse().ok()).unwrap_or(0))
+    };
+    let before = runs().await.unwrap();
+    for round in 0..5_u64 {
+        let note = json!({"metadata": {"annotations": {"example.com/round": round.to_string()}}});
+        merge::<roomkeeper_crds::ConsentRecord>(&connected, "consent-1", note).await;
+        until("another run", async || match runs().await? {
+            now if now > before + round => Ok(()),
+            now => Err(now.to_string()),
+        })
+        .await;
+    }
+    assert_eq!(tries().await, 1, "looking at it again is no reason to ask Graph again");
+    assert_eq!(object(site, &name).await.resource_version(), stalled.resource_version());
+    let ask = json!({"metadata": {"annotations": {"roomkeeper.dev/reconcile-requested-at": "1"}}});
+    merge::<CalendarSubscription>(&connected, &name, ask).await;
+    until("a second try", async || match tries().await {
+        2 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
+}

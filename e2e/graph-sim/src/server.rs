@@ -39,15 +39,17 @@ const HANDSHAKE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
     let (ca_pem, config) = tls::identity().map_err(|error| StartError::Keys(error.to_string()))?;
+    let listen = |cause| StartError::Listen { address: options.listen, cause };
+    let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
+    let origin = format!("https://{}", listener.local_addr().map_err(listen)?);
+    let outbound = notify::client(options.trust_pem.as_deref()).map_err(StartError::Trust)?;
+    // Only now: another simulator that runs at this address may have its certificate there.
     if let Some(dir) = &options.tls_dir {
         let path = dir.join("ca.crt");
         fs::create_dir_all(dir)
             .and_then(|()| fs::write(&path, &ca_pem))
             .map_err(|cause| StartError::TlsDir { path, cause })?;
     }
-    let listen = |cause| StartError::Listen { address: options.listen, cause };
-    let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
-    let origin = format!("https://{}", listener.local_addr().map_err(listen)?);
     let shutdown = CancellationToken::new();
     let app = Arc::new(App {
         clock: crate::clock::Clock::default(),
@@ -60,7 +62,7 @@ pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
         subscriptions: std::sync::Mutex::default(),
         notifier: notify::Notifier::default(),
         journal: crate::journal::Journal::default(),
-        outbound: notify::client(options.trust_pem.as_deref()).map_err(StartError::Trust)?,
+        outbound,
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
     });

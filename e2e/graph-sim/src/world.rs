@@ -5,6 +5,8 @@ use std::{collections::HashSet, fmt::Display};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::login::{Certificate, Credentials, Federated, FederatedEntry};
+
 /// Application permissions that the simulator knows the effect of.
 pub(crate) const ROLES: &[&str] = &[
     "Calendars.Read",
@@ -86,7 +88,14 @@ pub(crate) struct Tenant {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct AppRegistration {
     pub(crate) client_id: Uuid,
-    pub(crate) secret: String,
+    pub(crate) secret: Option<String>,
+    /// As written; `credentials` holds them read.
+    #[serde(default)]
+    certificates: Vec<String>,
+    #[serde(default)]
+    federated: Vec<FederatedEntry>,
+    #[serde(skip)]
+    pub(crate) credentials: Credentials,
     #[serde(default)]
     pub(crate) roles: Vec<String>,
 }
@@ -138,9 +147,10 @@ impl World {
     /// # Errors
     /// With the place and the name of what is missing, unknown or wrong.
     pub fn from_yaml(text: &str) -> Result<Self, WorldError> {
-        let file: File = serde_yaml::from_str(text).map_err(|error| WorldError::Form(error.to_string()))?;
+        let mut file: File =
+            serde_yaml::from_str(text).map_err(|error| WorldError::Form(error.to_string()))?;
         let mut tenants = HashSet::new();
-        for (number, tenant) in file.tenants.iter().enumerate() {
+        for (number, tenant) in file.tenants.iter_mut().enumerate() {
             tenant.check(&format!("tenants[{number}]"), &mut tenants)?;
         }
         let settings = Settings {
@@ -157,7 +167,7 @@ impl World {
 }
 
 impl Tenant {
-    fn check(&self, at: &str, seen: &mut HashSet<String>) -> Result<(), WorldError> {
+    fn check(&mut self, at: &str, seen: &mut HashSet<String>) -> Result<(), WorldError> {
         let mut new = |field: &str, value: String| {
             let new = seen.insert(value.to_ascii_lowercase());
             if new { Ok(()) } else { Err(wrong(format!("{at}.{field}"), value, "occurs twice")) }
@@ -168,14 +178,12 @@ impl Tenant {
             return Err(wrong(format!("{at}.domain"), &self.domain, "must be a domain name"));
         }
         let (mut ids, mut names) = (HashSet::new(), HashSet::new());
-        for (number, app) in self.apps.iter().enumerate() {
+        for (number, app) in self.apps.iter_mut().enumerate() {
             let at = format!("{at}.apps[{number}]");
             if !ids.insert(app.client_id) {
                 return Err(wrong(format!("{at}.clientId"), app.client_id, "occurs twice"));
             }
-            if app.secret.is_empty() {
-                return Err(wrong(format!("{at}.secret"), "", "must not be empty"));
-            }
+            app.read_credentials(&at)?;
             if let Some(role) = app.roles.iter().find(|role| !ROLES.contains(&role.as_str())) {
                 let rule = format!("is no role that is simulated; known are {}", ROLES.join(", "));
                 return Err(wrong(format!("{at}.roles"), role, rule));
@@ -211,6 +219,33 @@ impl Tenant {
                 let at = format!("{at}.groups[{number}].groupTypes");
                 return Err(wrong(at, kind, "must be Unified or DynamicMembership"));
             }
+        }
+        Ok(())
+    }
+}
+
+impl AppRegistration {
+    fn read_credentials(&mut self, at: &str) -> Result<(), WorldError> {
+        if self.secret.as_ref().is_some_and(String::is_empty) {
+            return Err(wrong(format!("{at}.secret"), "", "must not be empty"));
+        }
+        for (number, pem) in self.certificates.iter().enumerate() {
+            let certificate = Certificate::read(pem).map_err(|unusable| {
+                wrong(format!("{at}.{}[{number}]", unusable.field), unusable.value, unusable.rule)
+            })?;
+            self.credentials.certificates.push(certificate);
+        }
+        for (number, entry) in std::mem::take(&mut self.federated).into_iter().enumerate() {
+            let federated = Federated::read(entry).map_err(|unusable| {
+                let field = format!("{at}.federated[{number}].{}", unusable.field);
+                wrong(field, unusable.value, unusable.rule)
+            })?;
+            self.credentials.federated.push(federated);
+        }
+        let Credentials { certificates, federated } = &self.credentials;
+        if self.secret.is_none() && certificates.is_empty() && federated.is_empty() {
+            let rule = "is missing; an app needs a secret, certificates or federated credentials";
+            return Err(wrong(format!("{at}.secret"), "", rule));
         }
         Ok(())
     }

@@ -124,3 +124,16 @@ fn wrong_arguments_are_refused() {
     first.0.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "", "one line is all it says");
 }
+
+#[test]
+fn a_failed_start_leaves_the_certificate_of_the_running_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_running, line) = start(&mut command(dir.path(), WORLD));
+    let address = line.trim_end().strip_prefix("ready https://").unwrap();
+    let written = fs::read(dir.path().join("tls/ca.crt")).unwrap();
+    let mut second = Command::new(env!("CARGO_BIN_EXE_graph-sim"));
+    second.args(["--listen", address, "--world"]).arg(dir.path().join("world.yaml"));
+    let error = refused(second.arg("--tls-dir").arg(dir.path().join("tls")));
+    assert!(error.contains("cannot listen at"), "{error}");
+    assert_eq!(fs::read(dir.path().join("tls/ca.crt")).unwrap(), written);
+}

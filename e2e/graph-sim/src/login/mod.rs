@@ -4,6 +4,7 @@ mod bearer;
 mod discovery;
 mod errors;
 mod key;
+mod proof;
 mod token;
 mod user_token;
 
@@ -18,6 +19,7 @@ use self::errors::LoginError;
 pub(crate) use self::{
     bearer::{Caller, authenticate},
     key::SigningKey,
+    proof::{Certificate, Credentials, Federated, FederatedEntry},
     user_token::{UserTokenRequest, user_token},
 };
 use crate::{

@@ -4,11 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{LoginError, LoginResult, is_graph, service_principal, tenant};
+use super::{
+    LoginError, LoginResult, is_graph,
+    proof::{Endpoint, check},
+    service_principal, tenant,
+};
 use crate::{
     app::{App, lock},
     directory::Application,
@@ -56,9 +61,9 @@ pub(super) fn answer(app: &Arc<App>, request: &Request, ticket: Ticket) -> Login
         ));
     };
     app.journal.by(ticket, tenant, application.client_id);
-    prove(&application, secret.as_deref(), &form)?;
+    let proof = prove(app, request, tenant, &application, secret.as_deref(), &form)?;
     let resource = resource(required(&form, "scope")?, tenant)?;
-    issue(app, tenant, &application, &resource)
+    issue(app, tenant, &application, &resource, proof)
 }
 
 fn form(request: &Request) -> Result<Form, LoginError> {
@@ -119,20 +124,49 @@ fn client(request: &Request, form: &Form) -> Result<(String, Option<String>), Lo
     Ok((id, Some(decode(password)?)))
 }
 
-fn prove(application: &Application, secret: Option<&str>, form: &Form) -> Result<(), LoginError> {
-    let id = application.client_id;
-    if form.contains_key("client_assertion") || form.contains_key("client_assertion_type") {
-        // No certificate and no federated credential can be registered in the world file yet.
-        return Err(LoginError::new(
-            "invalid_client",
-            700_027,
-            format!(
-                "The certificate with identifier used to sign the client assertion is not registered on application '{id}'. [Reason - The key was not found.]"
-            ),
-        ));
+/// How an app proved itself, as `appidacr` of its token says it.
+#[derive(Clone, Copy, Debug)]
+enum Proof {
+    Secret,
+    Assertion,
+}
+
+impl Proof {
+    fn claim(self) -> &'static str {
+        match self {
+            Self::Secret => "1",
+            Self::Assertion => "2",
+        }
     }
-    match secret.filter(|secret| !secret.is_empty()) {
-        Some(secret) if secret == application.secret => Ok(()),
+}
+
+fn prove(
+    app: &App,
+    request: &Request,
+    tenant: Uuid,
+    application: &Application,
+    secret: Option<&str>,
+    form: &Form,
+) -> Result<Proof, LoginError> {
+    let id = application.client_id;
+    let secret = secret.filter(|secret| !secret.is_empty());
+    if form.contains_key("client_assertion") || form.contains_key("client_assertion_type") {
+        let assertion = required(form, "client_assertion")?;
+        let kind = required(form, "client_assertion_type")?;
+        // One credential (graph-facts §8).
+        if secret.is_some() {
+            return Err(LoginError::malformed());
+        }
+        let endpoint = Endpoint {
+            is_audience: &|audience| is_token_endpoint(app, request, tenant, audience),
+            now: app.clock.now(),
+            real_now: Timestamp::now(),
+        };
+        check(kind, assertion, id, &application.credentials, &endpoint)?;
+        return Ok(Proof::Assertion);
+    }
+    match secret {
+        Some(secret) if application.secret.as_deref() == Some(secret) => Ok(Proof::Secret),
         Some(_) => Err(LoginError::new(
             "invalid_client",
             7_000_215,
@@ -146,6 +180,15 @@ fn prove(application: &Application, secret: Option<&str>, form: &Form) -> Result
             "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.",
         )),
     }
+}
+
+/// Whether a URL is the endpoint that is being asked, under the tenant's id or domain.
+fn is_token_endpoint(app: &App, request: &Request, tenant: Uuid, audience: &str) -> bool {
+    let named = audience
+        .strip_prefix(request.origin.as_str())
+        .and_then(|path| path.strip_prefix('/'))
+        .and_then(|path| path.strip_suffix("/oauth2/v2.0/token"));
+    named.is_some_and(|name| lock(&app.directory).tenant_named(name) == Some(tenant))
 }
 
 /// The one resource that a scope asks for.
@@ -183,7 +226,7 @@ fn resource(scope: &str, tenant: Uuid) -> Result<String, LoginError> {
 }
 
 /// A token of Graph's own form, version 1.0.
-fn issue(app: &App, tenant: Uuid, application: &Application, resource: &str) -> LoginResult {
+fn issue(app: &App, tenant: Uuid, application: &Application, resource: &str, proof: Proof) -> LoginResult {
     let now = app.clock.now().as_second();
     let lifetime = app.settings.token_lifetime_seconds;
     let principal = service_principal(tenant, application.client_id);
@@ -195,7 +238,7 @@ fn issue(app: &App, tenant: Uuid, application: &Application, resource: &str) -> 
         "exp": now.saturating_add(i64::from(lifetime)),
         "app_displayname": "graph-sim",
         "appid": application.client_id,
-        "appidacr": "1",
+        "appidacr": proof.claim(),
         "idp": format!("https://sts.windows.net/{tenant}/"),
         "idtyp": "app",
         "oid": principal,

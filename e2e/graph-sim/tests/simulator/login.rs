@@ -94,7 +94,7 @@ async fn the_token_endpoint_refuses_in_entras_words() {
         (TENANT, "client_id", "", 400, "invalid_request", 900_144),
         (TENANT, "client_secret", "wrong", 401, "invalid_client", 7_000_215),
         (TENANT, "client_secret", "", 401, "invalid_client", 7_000_216),
-        (TENANT, "client_assertion", "e30.e30.e30", 401, "invalid_client", 700_027),
+        (TENANT, "client_assertion", "e30.e30.e30", 400, "invalid_request", 900_144),
         (TENANT, "grant_type", "password", 400, "unsupported_grant_type", 70_003),
         (TENANT, "grant_type", "", 400, "invalid_request", 900_144),
         (TENANT, "scope", "", 400, "invalid_request", 900_144),

@@ -6,6 +6,8 @@ SHELL := /usr/bin/env bash
 CARGO ?= cargo
 CRATES := roomkeeper-crds roomkeeper-graph roomkeeper-service roomkeeper-operator roomkeeper-webhook-server \
           kubectl-roomkeeper roomkeeper-controlplane graph-sim booking-sim dependency-policy roomkeeper-e2e
+# Builds for tests alone: a clock that can be moved, failpoints.
+REHEARSAL := roomkeeper-operator/rehearsal,roomkeeper-e2e/rehearsal
 KEEP ?=
 BENCH ?=
 
@@ -32,10 +34,12 @@ demo: build controlplane ## The whole scenario on this machine; KEEP=1 leaves it
 .PHONY: test
 test: build controlplane ## All tests, on a real kube-apiserver and the simulators
 	$(CARGO) test --locked --workspace
-	$(CARGO) test --locked --workspace --features roomkeeper-operator/rehearsal --test rehearsal
+	$(CARGO) build --locked --workspace --bins --features $(REHEARSAL)
+	$(CARGO) test --locked --workspace --features $(REHEARSAL) --test rehearsal --test fortnight
 
 .PHONY: bench
 bench: prerequisites controlplane ## Measure; BENCH=name for one. Figures go to target/bench/
+	$(CARGO) build --locked --release --workspace --bins --features $(REHEARSAL)
 	$(CARGO) build --locked --release --workspace --bins
 	$(CARGO) run --quiet --locked --release -p roomkeeper-e2e --bin bench -- $(BENCH)
 
@@ -49,7 +53,7 @@ fmt:
 .PHONY: clippy
 clippy:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked --workspace --all-targets --features roomkeeper-operator/rehearsal -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features $(REHEARSAL) -- -D warnings
 
 # A workspace build unites features and hides what a crate forgot to ask for.
 .PHONY: alone

@@ -5,6 +5,7 @@
 
 pub mod certificates;
 pub mod condition;
+pub mod fortnight;
 pub mod install;
 pub mod outlook;
 pub mod programs;

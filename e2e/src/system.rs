@@ -123,14 +123,31 @@ impl System {
     /// # Errors
     /// When it does not say that it serves.
     pub async fn operator(&self, identity: &str, flags: &[&str]) -> anyhow::Result<Daemon> {
+        self.operator_program("roomkeeper-operator", identity, flags, None).await
+    }
+
+    /// Starts another build of the operator, with a variable of its own.
+    ///
+    /// # Errors
+    /// When it does not say that it serves.
+    pub async fn operator_program(
+        &self,
+        name: &str,
+        identity: &str,
+        flags: &[&str],
+        variable: Option<(&str, &Path)>,
+    ) -> anyhow::Result<Daemon> {
         let audit = self.folder.join(format!("audit-{identity}"));
-        let program = self
-            .daemon("roomkeeper-operator", &self.kubeconfig_operator)?
+        let mut program = self
+            .daemon(name, &self.kubeconfig_operator)?
             .args(["--identity", identity, "--public-url", &self.public_url(), "--audit-dir"])
             .arg(&audit)
             .arg("--booking-ca")
             .arg(self.folder.join("booking-tls/ca.crt"))
             .args(flags);
+        if let Some((name, value)) = variable {
+            program = program.env(name, value);
+        }
         self.run(program, identity, audit).await
     }
 

@@ -27,3 +27,17 @@ pub mod run;
 pub mod served;
 pub mod summary;
 pub mod watch;
+
+use clap::Parser as _;
+
+/// The program: reads the command line and runs until it is asked to end.
+///
+/// # Errors
+/// When the flags cannot work, or it cannot start.
+pub async fn program() -> anyhow::Result<()> {
+    roomkeeper_service::tls::install_provider();
+    let settings = args::Args::parse().settings()?;
+    roomkeeper_service::telemetry::init();
+    run::run(settings).await?;
+    Ok(())
+}

@@ -84,7 +84,12 @@ impl Site {
 
     /// Such a replica, not started yet.
     pub fn program(&self, identity: &str, flags: &[String]) -> Program {
-        Program::new(env!("CARGO_BIN_EXE_roomkeeper-operator"))
+        self.build(env!("CARGO_BIN_EXE_roomkeeper-operator"), identity, flags)
+    }
+
+    /// The same of another build of the program.
+    pub fn build(&self, path: &str, identity: &str, flags: &[String]) -> Program {
+        Program::new(path)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_LOG", "info,roomkeeper_operator=debug")
             .args(["--namespace", &self.namespace, "--watch-namespace", &self.namespace])

@@ -18,6 +18,9 @@ use crate::{
     world::{consent, subscription, user},
 };
 
+/// The build that has the places.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_roomkeeper-operator-rehearsal");
+
 const HOUR: i64 = 3_600;
 /// Later than every renewal of a life of seven days, and before its end.
 const UNTIL_RENEWAL: i64 = 131 * HOUR;
@@ -46,7 +49,7 @@ async fn rehearse(point: Failpoint) -> usize {
     let connected: &'static Connected = Box::leak(Box::new(Connected::new(2).await));
     let mut time = Time::new(connected);
     let (variable, file) = time.variable();
-    let again = move || connected.site.program("a", &connected.flags()).env(variable, &file);
+    let again = move || connected.site.build(PROGRAM, "a", &connected.flags()).env(variable, &file);
     let phoenix = Phoenix::start(connected, again().env(VARIABLE, point.as_str()), again).await;
     let scope_uid = connected.scope().await;
     let site = &connected.site;

@@ -2,6 +2,7 @@
 //! `target/bench/<name>.json`, one flat object.
 
 mod ack;
+mod fortnight;
 mod load;
 mod records;
 mod report;
@@ -28,7 +29,7 @@ enum Child {
     ServeAck(ack::server::ServeAck),
 }
 
-const NAMES: [&str; 2] = ["ack", "records"];
+const NAMES: [&str; 3] = ["ack", "records", "fortnight"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -52,6 +53,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
         let report = match name {
             "ack" => ack::run().await?,
             "records" => records::run().await?,
+            "fortnight" => fortnight::run().await?,
             other => bail!("no bench is called {other:?}; there are: {}", NAMES.join(", ")),
         };
         report.finish(name)?;

@@ -156,7 +156,7 @@ async fn refresh_keys(context: Arc<Context>) {
         context.set_ring(ring);
         if lost > 0 {
             let ring = context.ring();
-            let holders = context.watched.signed_by_none_of(|id| ring.knows(id));
+            let holders = context.watched.signed_by(|id| !ring.knows(id));
             tracing::warn!(
                 keys = lost,
                 subscriptions = holders.len(),

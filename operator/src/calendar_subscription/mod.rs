@@ -180,9 +180,9 @@ async fn steps(
             context.subscriptions.trigger_all(others.into_iter().filter(|other| *other != object.key));
         }
         let remade = matches!(&outcome, Outcome::Lives(_, How::Created | How::Adopted));
-        let settled = context.watched.settle(&object.key, &object.uid, |calendar| {
-            status::settle(&object, &plan.verdict, outcome, calendar, now)
-        });
+        let settled = context
+            .watched
+            .settle(&object.key, |calendar| status::settle(&object, &plan.verdict, outcome, calendar, now));
         if remade {
             context.watched.end_turn(&object.key);
         }

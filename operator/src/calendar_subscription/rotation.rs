@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kube::ResourceExt as _;
+
 use crate::{context::Context, key::Key};
 
 /// Time between two looks while there is nothing to do.
@@ -50,7 +52,8 @@ pub async fn pace(context: Arc<Context>) {
 
 /// Subscriptions to be made anew, by what their status or a sweep says.
 fn outdated(context: &Context) -> Vec<Key> {
-    let mut keys = context.watched.signed_by_others(context.ring().current_id());
+    let ring = context.ring();
+    let mut keys = context.watched.signed_by(|key_id| key_id != ring.current_id());
     for uid in context.sightings.outdated() {
         keys.extend(context.subscriptions.under(&super::uid_term(&uid)));
     }
@@ -62,8 +65,9 @@ fn outdated(context: &Context) -> Vec<Key> {
 fn is_outdated(context: &Context, key: &Key) -> bool {
     context.watched.is_signed_by_another(key, context.ring().current_id())
         || context
-            .watched
-            .uid(key)
+            .subscriptions
+            .get(key)
+            .and_then(|object| object.uid())
             .and_then(|uid| context.sightings.get(&uid))
             .is_some_and(|seen| seen.iter().any(|one| !one.current))
 }

@@ -61,13 +61,25 @@ struct One {
     remote: bool,
 }
 
-/// What is known of a living Graph subscription.
-#[derive(Debug)]
+/// What is kept of a living Graph subscription.
+#[derive(Clone, Copy, Debug)]
 struct Life {
-    uid: String,
     renew_minute: i64,
     /// Place of its key's id; `None`: not known.
     key: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    one: One,
+    life: Option<Life>,
+}
+
+/// A key that signs, and how many Graph subscriptions it signs.
+#[derive(Debug)]
+struct Signer {
+    id: String,
+    holders: usize,
 }
 
 /// What a sweep of one scope saw.
@@ -89,14 +101,14 @@ struct Figures {
 
 #[derive(Debug, Default)]
 struct Inner {
-    each: HashMap<Key, One>,
+    each: HashMap<Key, Entry>,
     scopes: HashMap<Key, Figures>,
     changed: HashSet<Key>,
     lifecycle: HashMap<String, Timestamp>,
-    lives: HashMap<Key, Life>,
+    lives: usize,
     calendar: Calendar,
-    /// Ids of keys; there are few, and most subscriptions share one.
-    keys: Vec<String>,
+    /// There are few, and most subscriptions share one.
+    signers: Vec<Signer>,
     turns: HashSet<Key>,
     swept: HashMap<Key, Swept>,
 }
@@ -113,63 +125,60 @@ impl Watched {
             state: State::of(subscription),
             remote: subscription.status.as_ref().is_some_and(|status| status.subscription.is_some()),
         };
-        let mut inner = self.inner();
         let known = subscription.status.as_ref().and_then(|status| status.subscription.as_ref());
-        inner.put_life(key, subscription.metadata.uid.as_deref().unwrap_or_default(), known);
-        if inner.each.get(key) != Some(&one) {
-            inner.take(key);
+        let mut inner = self.inner();
+        if inner.each.get(key).is_none_or(|entry| entry.one != one) {
+            let life = inner.take(key);
             inner.add(&one, 1);
-            inner.each.insert(key.clone(), one);
+            inner.each.insert(key.clone(), Entry { one, life });
         }
+        inner.put_life(key, known);
     }
 
     /// An object is gone.
     pub fn remove(&self, key: &Key) {
         let mut inner = self.inner();
+        inner.put_life(key, None);
         inner.take(key);
-        inner.take_life(key);
         inner.turns.remove(key);
     }
 
     /// Concludes with a view of all renewals to come, and keeps the one that was concluded before anybody else looks.
-    pub fn settle(&self, key: &Key, uid: &str, conclude: impl FnOnce(&Calendar) -> Settled) -> Settled {
+    pub fn settle(&self, key: &Key, conclude: impl FnOnce(&Calendar) -> Settled) -> Settled {
         let mut inner = self.inner();
         let settled = conclude(&inner.calendar);
-        inner.put_life(key, uid, settled.status.subscription.as_ref());
+        inner.put_life(key, settled.status.subscription.as_ref());
         settled
     }
 
-    /// Objects whose Graph subscription is signed by another key than this one.
-    pub fn signed_by_others(&self, current: &str) -> Vec<Key> {
+    /// Objects whose Graph subscription is signed by a key that this is true of.
+    pub fn signed_by(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Key> {
         let inner = self.inner();
-        let others = inner.lives.iter().filter(|(_, life)| inner.is_signed_by_another(life, current));
-        others.map(|(key, _)| key.clone()).collect()
+        let wanted: Vec<bool> =
+            inner.signers.iter().map(|signer| signer.holders > 0 && is_wanted(&signer.id)).collect();
+        if !wanted.contains(&true) {
+            return Vec::new();
+        }
+        let signed = |entry: &Entry| {
+            entry.life.and_then(|life| life.key).is_some_and(|at| wanted.get(at) == Some(&true))
+        };
+        inner.each.iter().filter(|(_, entry)| signed(entry)).map(|(key, _)| key.clone()).collect()
     }
 
     /// Whether the Graph subscription of an object is signed by another key than this one.
     pub fn is_signed_by_another(&self, key: &Key, current: &str) -> bool {
         let inner = self.inner();
-        inner.lives.get(key).is_some_and(|life| inner.is_signed_by_another(life, current))
-    }
-
-    /// Objects whose Graph subscription is signed by a key that is not among these.
-    pub fn signed_by_none_of(&self, known: impl Fn(&str) -> bool) -> Vec<Key> {
-        let inner = self.inner();
-        let lost = |life: &Life| life.key.and_then(|at| inner.keys.get(at)).is_some_and(|id| !known(id));
-        inner.lives.iter().filter(|(_, life)| lost(life)).map(|(key, _)| key.clone()).collect()
+        let life = inner.each.get(key).and_then(|entry| entry.life);
+        let signer = life.and_then(|life| life.key).and_then(|at| inner.signers.get(at));
+        signer.is_some_and(|signer| signer.id != current)
     }
 
     /// How many Graph subscriptions this key signs, and how many another or an unknown one.
     pub fn holders(&self, current: &str) -> (usize, usize) {
         let inner = self.inner();
-        let at = inner.keys.iter().position(|id| id == current);
-        let holders = inner.lives.values().filter(|life| life.key.is_some() && life.key == at).count();
-        (holders, inner.lives.len() - holders)
-    }
-
-    /// `metadata.uid` of an object with a Graph subscription.
-    pub fn uid(&self, key: &Key) -> Option<String> {
-        self.inner().lives.get(key).map(|life| life.uid.clone())
+        let signer = inner.signers.iter().find(|signer| signer.id == current);
+        let holders = signer.map_or(0, |signer| signer.holders);
+        (holders, inner.lives.saturating_sub(holders))
     }
 
     /// It is the object's turn to have an outdated subscription made anew.
@@ -246,34 +255,41 @@ impl Watched {
 }
 
 impl Inner {
-    fn put_life(&mut self, key: &Key, uid: &str, known: Option<&GraphSubscription>) {
-        self.take_life(key);
-        let Some(known) = known else { return };
-        let signer = known.key_id.as_ref().map(|id| {
-            self.keys.iter().position(|one| one == id).unwrap_or_else(|| {
-                self.keys.push(id.clone());
-                self.keys.len() - 1
-            })
+    fn put_life(&mut self, key: &Key, known: Option<&GraphSubscription>) {
+        let life = known.map(|known| Life {
+            renew_minute: minute_of(known.renew_at.0),
+            key: known.key_id.as_ref().map(|id| self.signer(id)),
         });
-        let renew_minute = minute_of(known.renew_at.0);
-        self.calendar.add(renew_minute);
-        self.lives.insert(key.clone(), Life { uid: uid.to_owned(), renew_minute, key: signer });
-    }
-
-    fn take_life(&mut self, key: &Key) {
-        if let Some(life) = self.lives.remove(key) {
-            self.calendar.remove(life.renew_minute);
+        let Some(entry) = self.each.get_mut(key) else { return };
+        let before = std::mem::replace(&mut entry.life, life);
+        if let Some(before) = before {
+            self.calendar.remove(before.renew_minute);
+            self.lives = self.lives.saturating_sub(1);
+            if let Some(signer) = before.key.and_then(|at| self.signers.get_mut(at)) {
+                signer.holders = signer.holders.saturating_sub(1);
+            }
+        }
+        if let Some(life) = life {
+            self.calendar.add(life.renew_minute);
+            self.lives += 1;
+            if let Some(signer) = life.key.and_then(|at| self.signers.get_mut(at)) {
+                signer.holders += 1;
+            }
         }
     }
 
-    fn is_signed_by_another(&self, life: &Life, current: &str) -> bool {
-        life.key.and_then(|at| self.keys.get(at)).is_some_and(|id| id != current)
+    /// Place of a key.
+    fn signer(&mut self, id: &str) -> usize {
+        self.signers.iter().position(|signer| signer.id == id).unwrap_or_else(|| {
+            self.signers.push(Signer { id: id.to_owned(), holders: 0 });
+            self.signers.len() - 1
+        })
     }
 
-    fn take(&mut self, key: &Key) {
-        if let Some(one) = self.each.remove(key) {
-            self.add(&one, -1);
-        }
+    fn take(&mut self, key: &Key) -> Option<Life> {
+        let entry = self.each.remove(key)?;
+        self.add(&entry.one, -1);
+        entry.life
     }
 
     fn add(&mut self, one: &One, by: i64) {
@@ -343,9 +359,9 @@ mod tests {
         assert_eq!(watched.holders("k1"), (2, 0));
         watched.put(&b, &signed("k2"));
         assert_eq!(watched.holders("k2"), (1, 1));
-        assert_eq!(watched.signed_by_others("k2"), std::slice::from_ref(&a));
+        assert_eq!(watched.signed_by(|key| key != "k2"), std::slice::from_ref(&a));
         assert!(watched.is_signed_by_another(&a, "k2") && !watched.is_signed_by_another(&b, "k2"));
-        assert_eq!(watched.signed_by_none_of(|key| key == "k1"), std::slice::from_ref(&b));
+        assert!(watched.signed_by(|key| key == "k3").is_empty());
         watched.give_turn(&a);
         assert!(watched.has_its_turn(&a) && !watched.has_its_turn(&b));
         watched.put(&a, &subscription("{}"));

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    directory,
+    batch, directory,
     errors::GraphError,
     events,
     journal::Ticket,
@@ -72,6 +72,15 @@ impl Reply {
 
 /// Answers a request below `/v1.0`.
 pub(crate) async fn answer(app: &Arc<App>, request: &Request, ticket: Ticket) -> Response {
+    if batch::is_batch(request) {
+        let result = batch::run(app, request, ticket).await;
+        return respond(app, request.header("client-request-id"), result);
+    }
+    single(app, request, ticket).await
+}
+
+/// Answers a request that is no batch; a batch within a batch is refused.
+pub(crate) async fn single(app: &Arc<App>, request: &Request, ticket: Ticket) -> Response {
     let result = dispatch(app, request, ticket).await;
     respond(app, request.header("client-request-id"), result)
 }

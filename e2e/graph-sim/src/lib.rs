@@ -2,6 +2,7 @@
 //! See the README for each behaviour and where it comes from.
 
 mod app;
+mod batch;
 mod clock;
 mod control;
 mod directory;

@@ -58,7 +58,8 @@ impl Route {
             "me" => {
                 Err(GraphError::bad_request("/me request is only valid with delegated authentication flow."))
             }
-            "$batch" | "$metadata" | "directoryobjects" => Err(GraphError::not_simulated(first)),
+            "$batch" => Err(GraphError::bad_request("A batch request must not contain another batch.")),
+            "$metadata" | "directoryobjects" => Err(GraphError::not_simulated(first)),
             _ => Err(GraphError::unknown_segment(first)),
         }
     }

@@ -189,12 +189,22 @@ async fn an_assertion_signed_by_a_registered_certificate_gives_a_token() {
             }),
         ),
         (
+            "a padded thumbprint, as msal for Python sends it",
+            Draft::certificate(&sim).header(|header| header.x5t_s256 = Some(format!("{}=", GOOD.sha256()))),
+        ),
+        (
             "the second certificate",
             Draft::certificate(&sim)
                 .header(|header| header.x5t_s256 = Some(SECOND.sha256()))
                 .signed_by(&SECOND),
         ),
         ("a clock that is ahead", Draft::certificate(&sim).with("nbf", (now + 60).into())),
+        (
+            "times with fractions, as msal for Python sends them",
+            Draft::certificate(&sim)
+                .with("nbf", json!(f64::from(i32::try_from(now).unwrap()) + 0.25))
+                .with("exp", json!(f64::from(i32::try_from(now).unwrap()) + 600.75)),
+        ),
         ("no nbf", Draft::certificate(&sim).without("nbf")),
         (
             "the endpoint by domain",
@@ -284,6 +294,7 @@ async fn certificate_assertions_are_refused_in_entras_words() {
             ("several audiences", good().with("aud", json!(["a", "b"]))),
             ("no subject", good().without("sub")),
             ("no issuer", good().without("iss")),
+            ("exp is no second", good().with("exp", json!(1e300))),
             ("exp is text", good().with("exp", json!("soon"))),
             ("no thumbprint", good().header(|header| header.x5t_s256 = None)),
             ("a thumbprint of the wrong length", good().header(|header| header.x5t_s256 = Some(GOOD.sha1()))),

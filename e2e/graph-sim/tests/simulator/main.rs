@@ -1,6 +1,7 @@
 //! The simulator over TLS, as its clients meet it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod batch;
 mod control;
 mod credentials;
 mod directory;

@@ -71,7 +71,7 @@ async fn paths_and_methods() {
             ),
             get(format!("{events}/{id}/instances?startDateTime=2026-01-01"), 501, "NotImplemented"),
             get(format!("{events}/{id}/attachments"), 501, "NotImplemented"),
-            with(Method::POST, "/v1.0/$batch", json!({"requests": []}), 501, "NotImplemented"),
+            with(Method::POST, "/v1.0/$batch", json!({"requests": []}), 400, "BadRequest"),
             with(Method::PUT, &events, meeting(), 405, "Request_BadRequest"),
             with(Method::PATCH, &events, meeting(), 405, "Request_BadRequest"),
             with(Method::POST, format!("/v1.0/users/{USER}"), json!({}), 405, "Request_BadRequest"),

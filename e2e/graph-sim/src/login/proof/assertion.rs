@@ -79,7 +79,7 @@ impl<'a> Jwt<'a> {
     fn in_time(&self, endpoint: &Endpoint<'_>) -> Result<(), LoginError> {
         let time = |name: &str| match self.claims.get(name) {
             None => Ok(None),
-            Some(value) => match value.as_i64() {
+            Some(value) => match seconds(value) {
                 Some(seconds) => Ok(Some(seconds)),
                 None => Err(refusal::invalid_token(&format!("The claim '{name}' is no time."))),
             },
@@ -96,6 +96,15 @@ impl<'a> Jwt<'a> {
         }
         Err(refusal::out_of_time(endpoint.now, begun.or(issued).unwrap_or(0), until))
     }
+}
+
+/// Whole seconds of a `NumericDate`, which may have a fraction (RFC 7519 §2): msal for Python sends one.
+fn seconds(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| {
+        let whole = value.as_number()?.to_string();
+        let (whole, fraction) = whole.split_once('.')?;
+        if fraction.bytes().all(|digit| digit.is_ascii_digit()) { whole.parse().ok() } else { None }
+    })
 }
 
 /// Checks an assertion of the app with that id.

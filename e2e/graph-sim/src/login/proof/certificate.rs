@@ -4,7 +4,7 @@ use aws_lc_rs::{
     digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest},
     signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey},
 };
-use data_encoding::{BASE64URL_NOPAD, HEXUPPER};
+use data_encoding::{BASE64URL, BASE64URL_NOPAD, HEXUPPER};
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{parse_x509_certificate, public_key::PublicKey};
@@ -100,7 +100,8 @@ impl Certificate {
     }
 }
 
-/// A thumbprint in a header; `None` when it is no base64url of that many bytes.
+/// A thumbprint in a header; `None` when it is no base64url of that many bytes. Msal for Python pads it.
 pub(super) fn thumbprint(text: &str, bytes: usize) -> Option<Vec<u8>> {
-    BASE64URL_NOPAD.decode(text.as_bytes()).ok().filter(|decoded| decoded.len() == bytes)
+    let coding = if text.ends_with('=') { BASE64URL } else { BASE64URL_NOPAD };
+    coding.decode(text.as_bytes()).ok().filter(|decoded| decoded.len() == bytes)
 }

@@ -16,6 +16,7 @@ use crate::{
     faults,
     login::{UserTokenRequest, user_token},
     request::is_own_origin,
+    subscriptions,
 };
 
 /// Longest single advance of the clock, in seconds: a year.
@@ -45,6 +46,10 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
         (&Method::GET, "/_sim/counters") => Ok(app.journal.counters()),
         (&Method::GET, "/_sim/requests") => to_value(&app.journal.requests()),
         (&Method::GET, "/_sim/subscriptions") => to_value(&lock(&app.subscriptions).all(app.clock.now())),
+        (&Method::POST, "/_sim/subscriptions") => {
+            let planted = subscriptions::plant(app, read(body)?).map_err(bad)?;
+            Ok(json!({"planted": planted}))
+        }
         (&Method::GET, "/_sim/notifications") => to_value(&app.notifier.deliveries()),
         (&Method::POST, "/_sim/faults") => {
             let change: faults::Change = read(body)?;

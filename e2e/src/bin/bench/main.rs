@@ -4,8 +4,11 @@
 mod ack;
 mod fortnight;
 mod load;
+mod population;
 mod records;
 mod report;
+mod size;
+mod subscribe;
 
 use std::process::ExitCode;
 
@@ -29,7 +32,7 @@ enum Child {
     ServeAck(ack::server::ServeAck),
 }
 
-const NAMES: [&str; 3] = ["ack", "records", "fortnight"];
+const NAMES: [&str; 6] = ["ack", "records", "subscribe", "memory", "restart", "fortnight"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -53,6 +56,9 @@ async fn run(args: Args) -> anyhow::Result<()> {
         let report = match name {
             "ack" => ack::run().await?,
             "records" => records::run().await?,
+            "subscribe" => subscribe::run().await?,
+            "memory" => size::memory().await?,
+            "restart" => size::restart().await?,
             "fortnight" => fortnight::run().await?,
             other => bail!("no bench is called {other:?}; there are: {}", NAMES.join(", ")),
         };

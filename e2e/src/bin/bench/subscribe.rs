@@ -1,0 +1,82 @@
+//! From consent to a living subscription for many people, against the limit for writes that is in force: the burst that the
+//! limit allows at once, and its rate from then on.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::{Api, ResourceExt as _, api::PostParams};
+use roomkeeper_controlplane::{ControlPlane, StartOptions, process::scratch_dir};
+use roomkeeper_crds::{AccessScope, ConsentRecord, name};
+use roomkeeper_e2e::{
+    install,
+    system::{System, apply},
+    wait, world,
+};
+use serde_json::json;
+
+use crate::{population::NAMESPACE, report::Report};
+
+const PEOPLE: usize = 1_500;
+/// The operator's default: the strictest limit that was ever published.
+const WRITES: f64 = 500.0;
+const PER_SECONDS: f64 = 20.0;
+const WAIT: Duration = Duration::from_mins(10);
+
+pub(crate) async fn run() -> anyhow::Result<Report> {
+    eprintln!("subscribe: starting");
+    let control_plane = ControlPlane::start(StartOptions::default()).await?;
+    let folder = scratch_dir("roomkeeper-bench")?;
+    let system = System::start(&control_plane, folder.path(), &world::contoso(PEOPLE)).await?;
+    let client = control_plane.admin_client().await?;
+    let _webhook = system.webhook("webhook", &[]).await?;
+    let operator = system.operator("operator", &["--subscription-writes", "500"]).await?;
+    install::namespace(&client, NAMESPACE).await?;
+    for file in ["01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml"] {
+        apply(&client, &system.example(file)?).await?;
+    }
+    let scopes: Api<AccessScope> = Api::namespaced(client.clone(), NAMESPACE);
+    let scope_uid = scopes.get("contoso").await?.uid().unwrap_or_default();
+    let consents: Api<ConsentRecord> = Api::namespaced(client.clone(), NAMESPACE);
+    let records = (1..=PEOPLE)
+        .map(|number| {
+            let user_id = world::user_id(number);
+            Ok(serde_json::from_value(json!({
+                "apiVersion": "roomkeeper.dev/v1alpha1", "kind": "ConsentRecord",
+                "metadata": {"name": name::consent_record(&scope_uid, &user_id, 0)},
+                "spec": {
+                    "scope": {"name": "contoso", "uid": scope_uid, "tenantId": world::TENANT, "clientId": world::CLIENT},
+                    "user": {"id": user_id, "principalName": world::principal_name(number)},
+                    "granted": {"at": "2026-11-01T08:00:00Z", "method": "AddIn", "noticeVersion": "2026-01"},
+                },
+            }))?)
+        })
+        .collect::<anyhow::Result<Vec<ConsentRecord>>>()?;
+    eprintln!("subscribe: {PEOPLE} people consent");
+    let (api, params) = (&consents, &PostParams::default());
+    let began = Instant::now();
+    stream::iter(records)
+        .map(|record| async move { api.create(params, &record).await.map(drop) })
+        .buffer_unordered(32)
+        .try_collect::<Vec<()>>()
+        .await?;
+    let line = format!("roomkeeper_subscriptions{{state=\"active\"}} {PEOPLE}");
+    wait::until(&line, WAIT, async || Ok(operator.metrics().await?.contains(&line).then_some(()))).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let requests = system.graph.requests().await?;
+    let throttled = requests
+        .iter()
+        .filter(|one| one.get("status").and_then(serde_json::Value::as_u64) == Some(429))
+        .count();
+    system.stop();
+    control_plane.stop().await?;
+    #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
+    let (people, throttled) = (PEOPLE as f64, throttled as f64);
+    let least = (people - WRITES) / (WRITES / PER_SECONDS);
+    let mut report = Report::default();
+    report.put("people", people);
+    report.put("seconds", seconds);
+    report.put("least_seconds_by_the_limit", least);
+    report.put("ratio_to_limit", least / seconds);
+    report.put("throttled_by_graph", throttled);
+    Ok(report)
+}

@@ -171,6 +171,7 @@ fn subscription(purpose: Purpose) -> bool {
         purpose,
         Purpose::CreateSubscription
             | Purpose::RenewSubscription
+            | Purpose::ReauthorizeSubscription
             | Purpose::GetSubscription
             | Purpose::ListSubscriptions
             | Purpose::DeleteSubscription
@@ -192,6 +193,7 @@ fn directory_object(purpose: Purpose) -> GoneReason {
         | Purpose::OidcConfiguration
         | Purpose::OidcKeys => GoneReason::UserNotFound,
         Purpose::RenewSubscription
+        | Purpose::ReauthorizeSubscription
         | Purpose::GetSubscription
         | Purpose::ListSubscriptions
         | Purpose::DeleteSubscription => GoneReason::SubscriptionNotFound,

@@ -121,6 +121,19 @@ impl GraphClient {
         self.object(&call, cause, Shape::Subscription, Subscription::read).await
     }
 
+    /// Authorises a subscription again, which moves no expiry. Renewing does the same beside moving it.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::SubscriptionNotFound`].
+    pub async fn reauthorize_subscription(
+        &self,
+        cause: &Cause,
+        id: &SubscriptionId,
+    ) -> Result<(), GraphError> {
+        let request = self.request(&Call::ReauthorizeSubscription(id))?;
+        self.exchange(&request, cause).await.map(drop)
+    }
+
     /// Reads a subscription.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ const MEMBERS_PER_PAGE: u32 = 999;
 pub(crate) enum Call<'a> {
     CreateSubscription(&'a NewSubscription),
     RenewSubscription { id: &'a SubscriptionId, expiration: Timestamp },
+    ReauthorizeSubscription(&'a SubscriptionId),
     GetSubscription(&'a SubscriptionId),
     ListSubscriptions,
     DeleteSubscription(&'a SubscriptionId),
@@ -129,6 +130,9 @@ impl Call<'_> {
         match self {
             Self::CreateSubscription(_) => (Purpose::CreateSubscription, Method::POST, OBJECT_BYTES),
             Self::RenewSubscription { .. } => (Purpose::RenewSubscription, Method::PATCH, OBJECT_BYTES),
+            Self::ReauthorizeSubscription(_) => {
+                (Purpose::ReauthorizeSubscription, Method::POST, OBJECT_BYTES)
+            }
             Self::GetSubscription(_) => (Purpose::GetSubscription, Method::GET, OBJECT_BYTES),
             Self::ListSubscriptions => (Purpose::ListSubscriptions, Method::GET, PAGE_BYTES),
             Self::DeleteSubscription(_) => (Purpose::DeleteSubscription, Method::DELETE, OBJECT_BYTES),
@@ -146,6 +150,9 @@ impl Call<'_> {
             Self::RenewSubscription { id, .. } | Self::GetSubscription(id) | Self::DeleteSubscription(id) => {
                 format!("/v1.0/subscriptions/{}", segment(id.as_str()))
             }
+            Self::ReauthorizeSubscription(id) => {
+                format!("/v1.0/subscriptions/{}/reauthorize", segment(id.as_str()))
+            }
             Self::User(key) => format!("/v1.0/users/{}", segment(key.as_str())),
             Self::Group(id) => format!("/v1.0/groups/{}", segment(id.as_str())),
             Self::GroupMembers(id) => {
@@ -162,6 +169,7 @@ impl Call<'_> {
         match self {
             Self::CreateSubscription(_)
             | Self::RenewSubscription { .. }
+            | Self::ReauthorizeSubscription(_)
             | Self::GetSubscription(_)
             | Self::ListSubscriptions
             | Self::DeleteSubscription(_) => None,

@@ -17,6 +17,8 @@ pub enum Purpose {
     CreateSubscription,
     /// `PATCH /subscriptions/{id}` with a new expiry.
     RenewSubscription,
+    /// `POST /subscriptions/{id}/reauthorize`.
+    ReauthorizeSubscription,
     /// `GET /subscriptions/{id}`.
     GetSubscription,
     /// `GET /subscriptions`, all pages.
@@ -41,10 +43,11 @@ pub enum Purpose {
 
 impl Purpose {
     /// All purposes, for metrics that start at zero.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Token,
         Self::CreateSubscription,
         Self::RenewSubscription,
+        Self::ReauthorizeSubscription,
         Self::GetSubscription,
         Self::ListSubscriptions,
         Self::DeleteSubscription,
@@ -63,6 +66,7 @@ impl Purpose {
             Self::Token => "token",
             Self::CreateSubscription => "createSubscription",
             Self::RenewSubscription => "renewSubscription",
+            Self::ReauthorizeSubscription => "reauthorizeSubscription",
             Self::GetSubscription => "getSubscription",
             Self::ListSubscriptions => "listSubscriptions",
             Self::DeleteSubscription => "deleteSubscription",

@@ -368,7 +368,15 @@ impl Step<'_> {
     }
 
     async fn reauthorize(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
-        self.renew(id).await
+        let call = self.client.reauthorize_subscription(&self.cause, &id);
+        match around(Failpoint::BeforeReauthorize, Failpoint::AfterReauthorize, call).await {
+            Ok(()) => Ok(Outcome::Reauthorized),
+            Err(error) if is_gone(&error) => Ok(Outcome::Vanished),
+            Err(error) => {
+                tracing::info!(object = %self.object.key, %error, "the subscription could not be authorised again");
+                Ok(Outcome::NotReauthorized(error))
+            }
+        }
     }
 
     async fn remove(&self, ids: &[SubscriptionId]) -> Result<Outcome, StepError> {
@@ -400,6 +408,9 @@ impl Step<'_> {
     /// A lifecycle notification and a sighting are answered once, by the action that they led to.
     fn note_answered(&self, action: &Action, outcome: &Outcome) {
         let uid = &self.object.uid;
+        if matches!(outcome, Outcome::Lives(_, How::Created | How::Renewed) | Outcome::Reauthorized) {
+            self.context.watched.authorized(&self.object.key, self.context.process.clock.now());
+        }
         let lifecycle = self.object.status.delivery.as_ref().and_then(|delivery| delivery.lifecycle.as_ref());
         if let Some(lifecycle) = lifecycle {
             let answers = match action {

@@ -45,6 +45,7 @@ pub fn dereference(context: &Context, object: &Validated, now: Timestamp) -> Wor
         elder,
         sightings: context.sightings.get(&object.uid),
         lifecycle_answered: context.watched.lifecycle_answered(&object.uid),
+        authorized_at: context.watched.authorized_at(&object.key),
         outdated: key_id.is_some_and(|key_id| key_id != ring.current_id()),
         // What a key signed that is not in force any more is refused on arrival: that cannot wait for its turn.
         replace: context.watched.has_its_turn(&object.key)

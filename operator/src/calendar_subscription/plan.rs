@@ -80,6 +80,8 @@ pub struct World {
     pub sightings: Option<Vec<Sighting>>,
     /// When the lifecycle notification that was answered last had been taken.
     pub lifecycle_answered: Option<Timestamp>,
+    /// When this leadership last had it authorised. The status may lag behind.
+    pub authorized_at: Option<Timestamp>,
     /// Whether the known subscription is signed with another key than the current one.
     pub outdated: bool,
     /// Whether it is this object's turn to have an outdated subscription made anew.
@@ -211,7 +213,7 @@ pub fn plan(object: &Validated, world: &World, now: Timestamp) -> Plan {
     let verdict = verdict(object, world);
     let action =
         if object.has_finalizer { action(object, world, &verdict, now) } else { Action::AddFinalizer };
-    let renewal = object.remote.map(|remote| renewal_due(object, &remote));
+    let renewal = object.remote.map(|remote| renewal_due(object, world, &remote));
     let silence = resync::silent_at(&object.status, world.silence, &object.uid);
     let due = renewal.map(|renewal| silence.map_or(renewal, |silence| silence.min(renewal)));
     let due = due.map(|due| due.duration_since(now));
@@ -300,7 +302,7 @@ fn action(object: &Validated, world: &World, verdict: &Verdict, now: Timestamp) 
                 (Maintenance::Do(action), _) => action,
                 // It cannot be made anew now: as long as it lives it serves, with whatever URL or key.
                 (_, Some(remote)) if remote.expires_at <= now => Action::Verify(remote.id),
-                (_, Some(remote)) if renewal_due(object, &remote) <= now => Action::Renew(remote.id),
+                (_, Some(remote)) if renewal_due(object, world, &remote) <= now => Action::Renew(remote.id),
                 _ => Action::None,
             }
         }
@@ -371,7 +373,7 @@ fn maintain(object: &Validated, world: &World, now: Timestamp) -> Maintenance {
             Maintenance::Do(Action::Tell(Finding::Gap))
         };
     }
-    if renewal_due(object, &remote) <= now {
+    if renewal_due(object, world, &remote) <= now {
         return Maintenance::Do(Action::Renew(remote.id));
     }
     if event == Some(LifecycleEvent::ReauthorizationRequired) {
@@ -394,16 +396,17 @@ fn resync_due(object: &Validated, world: &World, now: Timestamp) -> Option<Resyn
 
 /// When the known subscription is renewed: at its time, but not so soon after an authorisation as Graph does not want, unless
 /// its end is too near to wait.
-fn renewal_due(object: &Validated, remote: &Remote) -> Timestamp {
-    let rested = authorized_at(object).and_then(|at| at.checked_add(AUTHORIZED).ok());
+fn renewal_due(object: &Validated, world: &World, remote: &Remote) -> Timestamp {
+    let rested = authorized_at(object, world).and_then(|at| at.checked_add(AUTHORIZED).ok());
     match rested {
         Some(rested) if remote.expires_at.duration_since(rested) >= AUTHORIZED => remote.renew_at.max(rested),
         _ => remote.renew_at,
     }
 }
 
-fn authorized_at(object: &Validated) -> Option<Timestamp> {
-    Some(object.status.subscription.as_ref()?.authorized_at.as_ref()?.0)
+fn authorized_at(object: &Validated, world: &World) -> Option<Timestamp> {
+    let known = object.status.subscription.as_ref()?;
+    known.authorized_at.as_ref().map(|at| at.0).max(world.authorized_at)
 }
 
 /// A lifecycle notification about the known subscription that was not answered yet.
@@ -414,7 +417,7 @@ fn lifecycle(object: &Validated, world: &World) -> Option<LifecycleEvent> {
     let answered = world.lifecycle_answered.is_some_and(|answered| answered >= received_at);
     // An authorisation also answers what is asked for before it and shortly after it.
     let covered = lifecycle.event == LifecycleEvent::ReauthorizationRequired
-        && authorized_at(object).is_some_and(|at| received_at.duration_since(at) < AUTHORIZED);
+        && authorized_at(object, world).is_some_and(|at| received_at.duration_since(at) < AUTHORIZED);
     (about_it && !answered && !covered).then_some(lifecycle.event)
 }
 

@@ -73,6 +73,8 @@ struct Life {
 struct Entry {
     one: One,
     life: Option<Life>,
+    /// When this leadership last had the subscription authorised. A status may lag behind.
+    authorized_at: Option<Timestamp>,
 }
 
 /// A key that signs, and how many Graph subscriptions it signs.
@@ -128,9 +130,11 @@ impl Watched {
         let known = subscription.status.as_ref().and_then(|status| status.subscription.as_ref());
         let mut inner = self.inner();
         if inner.each.get(key).is_none_or(|entry| entry.one != one) {
-            let life = inner.take(key);
+            let before = inner.take(key);
             inner.add(&one, 1);
-            inner.each.insert(key.clone(), Entry { one, life });
+            let (life, authorized_at) =
+                before.map_or((None, None), |entry| (entry.life, entry.authorized_at));
+            inner.each.insert(key.clone(), Entry { one, life, authorized_at });
         }
         inner.put_life(key, known);
     }
@@ -179,6 +183,18 @@ impl Watched {
         let signer = inner.signers.iter().find(|signer| signer.id == current);
         let holders = signer.map_or(0, |signer| signer.holders);
         (holders, inner.lives.saturating_sub(holders))
+    }
+
+    /// The subscription of an object was just authorised.
+    pub fn authorized(&self, key: &Key, at: Timestamp) {
+        if let Some(entry) = self.inner().each.get_mut(key) {
+            entry.authorized_at = Some(at);
+        }
+    }
+
+    /// When this leadership last had it authorised.
+    pub fn authorized_at(&self, key: &Key) -> Option<Timestamp> {
+        self.inner().each.get(key).and_then(|entry| entry.authorized_at)
     }
 
     /// It is the object's turn to have an outdated subscription made anew.
@@ -286,10 +302,10 @@ impl Inner {
         })
     }
 
-    fn take(&mut self, key: &Key) -> Option<Life> {
+    fn take(&mut self, key: &Key) -> Option<Entry> {
         let entry = self.each.remove(key)?;
         self.add(&entry.one, -1);
-        entry.life
+        Some(entry)
     }
 
     fn add(&mut self, one: &One, by: i64) {

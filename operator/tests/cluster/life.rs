@@ -81,6 +81,61 @@ async fn a_resync_is_asked_for_and_awaited() {
     assert_ne!(connected.living(USER, 1).await[0]["id"].as_str(), Some(id.as_str()));
 }
 
+#[tokio::test]
+async fn graph_is_authorised_again_once_and_not_within_ten_minutes() {
+    let connected = Connected::new(1).await;
+    let (operator, _, object) = subscribed(&connected).await;
+    let (site, name) = (&connected.site, object.name_any());
+    let id = connected.living(USER, 1).await[0]["id"].as_str().unwrap().to_owned();
+    let wanted = async |at: &str| {
+        let lifecycle = json!({"event": "reauthorizationRequired", "receivedAt": at, "subscriptionId": id});
+        report(&connected, &name, json!({"state": "Receiving", "lifecycle": lifecycle})).await;
+    };
+    let sent = async || {
+        connected.graph.requests("POST", "/reauthorize").await.len()
+            + connected.graph.requests("PATCH", "/subscriptions/").await.len()
+    };
+    wanted(&jiff::Timestamp::now().to_string()).await;
+    site.condition::<CalendarSubscription>(&name, Type::Delivering, "Unknown/Resyncing").await;
+    // Asked by a person as well, so that there is an answer to wait for.
+    let ask = json!({"metadata": {"annotations": {"roomkeeper.dev/reconcile-requested-at": "1"}}});
+    merge::<CalendarSubscription>(&connected, &name, ask).await;
+    until("the answer", async || {
+        let status = self::object(site, &name).await.status.unwrap();
+        match status.last_handled_reconcile_at.as_deref() {
+            Some("1") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert_eq!(sent().await, 0, "it was authorised when it was made");
+
+    // Another leader knows no more than the status, which tells of an hour ago.
+    operator.process.kill().unwrap();
+    let api = site.api::<CalendarSubscription>();
+    let hour_ago = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1)).to_string();
+    let patch = json!({"status": {"subscription": {"authorizedAt": hour_ago}}});
+    api.patch_status(&name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&patch))
+        .await
+        .unwrap();
+    let _operator = connected.operator("b").await;
+    until("one authorisation", async || match connected.graph.requests("POST", "/reauthorize").await.len() {
+        1 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
+    until("it is noted", async || {
+        let known = self::object(site, &name).await.status.unwrap().subscription.unwrap();
+        let at = known.authorized_at.unwrap().0.to_string();
+        if at > hour_ago { Ok(()) } else { Err(at) }
+    })
+    .await;
+    wanted(&jiff::Timestamp::now().to_string()).await;
+    let object = site.condition::<CalendarSubscription>(&name, Type::Subscribed, "True/Created").await;
+    assert_eq!(object.status.unwrap().subscription.unwrap().id, id);
+    assert_eq!(sent().await, 1, "the second wish is answered by it");
+}
+
 /// How many living subscriptions there are of each key, while each mailbox has one at most.
 async fn by_key(connected: &Connected, ring: &KeyRing, users: usize) -> Vec<(String, usize)> {
     let mut counts = std::collections::BTreeMap::<String, usize>::new();

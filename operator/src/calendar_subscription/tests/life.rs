@@ -112,6 +112,12 @@ fn an_authorisation_answers_what_is_asked_shortly_after_it() {
         Action::Renew(id(1)),
         "unless the end is too near"
     );
+    // What this leadership did counts before the status tells of it.
+    let lags = World { authorized_at: "2026-11-23T09:59:30Z".parse().ok(), ..world() };
+    let asked = settled_in(&lifecycle_at("reauthorizationRequired", received));
+    assert_eq!(action(&asked, &lags), Action::None);
+    let due = subscribed("2026-11-30T09:45:00Z", "2026-11-23T10:00:00Z");
+    assert_eq!(action(&due, &lags), Action::None);
 }
 
 #[test]

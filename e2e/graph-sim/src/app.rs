@@ -5,8 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    clock::Clock, directory::Directory, events::Calendars, events::Concurrency, faults::Faults,
-    journal::Journal, login::SigningKey, notify::Notifier, subscriptions::Subscriptions, world::Settings,
+    clock::Clock, directory::Directory, events::Calendars, events::Concurrency, events::DeltaTokens,
+    faults::Faults, journal::Journal, login::SigningKey, notify::Notifier, subscriptions::Subscriptions,
+    world::Settings,
 };
 
 pub(crate) struct App {
@@ -17,6 +18,7 @@ pub(crate) struct App {
     pub(crate) directory: Mutex<Directory>,
     pub(crate) calendars: Mutex<Calendars>,
     pub(crate) concurrency: Concurrency,
+    pub(crate) delta: DeltaTokens,
     pub(crate) subscriptions: Mutex<Subscriptions>,
     pub(crate) notifier: Notifier,
     pub(crate) journal: Journal,

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     app::{App, lock},
     errors::GraphError,
+    events::DeltaChange,
     faults,
     login::{UserTokenRequest, user_token},
     request::is_own_origin,
@@ -56,6 +57,11 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
             app.faults.change(change).map_err(bad)?;
             Ok(json!({}))
         }
+        (&Method::POST, "/_sim/delta") => {
+            let change: DeltaChange = read(body)?;
+            app.delta.change(change).map_err(bad)?;
+            Ok(json!({}))
+        }
         (&Method::POST, "/_sim/clock") => {
             let advance: Advance = read(body)?;
             if advance.advance_seconds > LONGEST_ADVANCE {
@@ -81,6 +87,7 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
             | "/_sim/notifications"
             | "/_sim/faults"
             | "/_sim/clock"
+            | "/_sim/delta"
             | "/_sim/user-token",
         ) => Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not take {}", parts.method))),
         _ => Err((StatusCode::NOT_FOUND, format!("the control API has no {path}"))),

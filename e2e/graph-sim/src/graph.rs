@@ -159,6 +159,10 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
         (&Method::GET | &Method::PATCH | &Method::DELETE, Route::Event { user, id, .. }) => {
             events::item(&call, user, id).await
         }
+        (&Method::GET, Route::CalendarView { user, .. }) => events::calendar_view(&call, user).await,
+        (&Method::GET, Route::CalendarViewDelta { user, .. }) => {
+            events::calendar_view_delta(&call, user).await
+        }
         (&Method::POST, Route::Subscriptions) => subscriptions::create(&call).await,
         (&Method::GET, Route::Subscriptions) => subscriptions::list(&call),
         (&Method::GET, Route::Subscription(id)) => subscriptions::get(&call, id),

@@ -28,6 +28,14 @@ pub(crate) enum Route {
         id: String,
         calendar: bool,
     },
+    CalendarView {
+        user: String,
+        calendar: bool,
+    },
+    CalendarViewDelta {
+        user: String,
+        calendar: bool,
+    },
     Group(String),
     Members {
         group: String,
@@ -73,6 +81,10 @@ impl Route {
             Self::Events { calendar: true, .. } => "/users/{id}/calendar/events",
             Self::Event { calendar: false, .. } => "/users/{id}/events/{id}",
             Self::Event { calendar: true, .. } => "/users/{id}/calendar/events/{id}",
+            Self::CalendarView { calendar: false, .. } => "/users/{id}/calendarView",
+            Self::CalendarView { calendar: true, .. } => "/users/{id}/calendar/calendarView",
+            Self::CalendarViewDelta { calendar: false, .. } => "/users/{id}/calendarView/delta",
+            Self::CalendarViewDelta { calendar: true, .. } => "/users/{id}/calendar/calendarView/delta",
             Self::Group(_) => "/groups/{id}",
             Self::Members { transitive, cast, .. } => match (transitive, cast) {
                 (false, Cast::None) => "/groups/{id}/members",
@@ -93,7 +105,12 @@ impl Route {
     /// Methods that the resource takes.
     pub(crate) fn allow(&self) -> &'static str {
         match self {
-            Self::Users | Self::User(_) | Self::Group(_) | Self::Members { .. } => "GET",
+            Self::Users
+            | Self::User(_)
+            | Self::CalendarView { .. }
+            | Self::CalendarViewDelta { .. }
+            | Self::Group(_)
+            | Self::Members { .. } => "GET",
             Self::Events { .. } | Self::Subscriptions => "GET, POST",
             Self::Event { .. } | Self::Subscription(_) => "GET, PATCH, DELETE",
             Self::MembersRef { .. } | Self::Reauthorize(_) => "POST",
@@ -103,12 +120,24 @@ impl Route {
 
     /// Whether a read of this could have been narrowed by `$select`.
     pub(crate) fn selectable(&self, method: &Method) -> bool {
-        method == Method::GET && !matches!(self, Self::Subscriptions | Self::Subscription(_))
+        method == Method::GET
+            && !matches!(self, Self::Subscriptions | Self::Subscription(_) | Self::CalendarViewDelta { .. })
     }
 
     /// Whether this is in somebody's calendar.
     pub(crate) fn is_event(&self) -> bool {
-        matches!(self, Self::Events { .. } | Self::Event { .. })
+        matches!(
+            self,
+            Self::Events { .. }
+                | Self::Event { .. }
+                | Self::CalendarView { .. }
+                | Self::CalendarViewDelta { .. }
+        )
+    }
+
+    /// Whether a read of this cannot be narrowed and holds whole events (graph-facts §7).
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self, Self::CalendarViewDelta { .. })
     }
 }
 
@@ -129,12 +158,24 @@ fn users(rest: &[&str]) -> Result<Route, GraphError> {
         [events] if is(events, "events") => Ok(Route::Events { user, calendar }),
         [events, id] if is(events, "events") => Ok(Route::Event { user, id: (*id).to_owned(), calendar }),
         [events, _, last, ..] if is(events, "events") => Err(beyond_event(last)),
-        [first, ..] if is(first, "calendarView") => Err(GraphError::not_simulated("calendarView")),
+        [view] if is(view, "calendarView") => Ok(Route::CalendarView { user, calendar }),
+        [view, delta] if is(view, "calendarView") && is_delta(delta) => {
+            Ok(Route::CalendarViewDelta { user, calendar })
+        }
+        [view, ..] if is(view, "calendarView") => {
+            Err(GraphError::not_simulated("a single event of calendarView"))
+        }
         [first, ..] if !calendar && is(first, "calendars") => {
             Err(GraphError::not_simulated("secondary calendars"))
         }
         [first, ..] => Err(GraphError::unknown_segment(first)),
     }
+}
+
+/// The function, with or without its namespace and brackets.
+fn is_delta(segment: &str) -> bool {
+    let name = segment.strip_suffix("()").unwrap_or(segment);
+    is(name, "delta") || is(name, "microsoft.graph.delta")
 }
 
 fn beyond_event(segment: &str) -> GraphError {

@@ -59,6 +59,7 @@ pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
         directory: Directory::new(options.world).into(),
         calendars: std::sync::Mutex::default(),
         concurrency: crate::events::Concurrency::default(),
+        delta: crate::events::DeltaTokens::default(),
         subscriptions: std::sync::Mutex::default(),
         notifier: notify::Notifier::default(),
         journal: crate::journal::Journal::default(),

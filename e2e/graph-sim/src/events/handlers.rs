@@ -13,6 +13,7 @@ use super::{
     ids,
     render::{self, PROPERTIES},
     store::{MailboxKey, change},
+    window::Window,
     write,
 };
 use crate::{
@@ -34,15 +35,31 @@ const LARGEST_SKIP: usize = 1_000_000;
 
 /// `/users/{id}/events`.
 pub(crate) async fn collection(call: &Call<'_>, user: &str) -> Result<Reply, GraphError> {
+    if call.request.method != Method::POST {
+        return read(call, user, |user| list(call, user)).await;
+    }
     let user = enter(call, user)?;
     let _slot = slot(call, &user)?;
-    if call.request.method == Method::POST {
-        call.query.only(&[])?;
-        let body = call.request.json()?;
-        slow(call).await;
-        return create(call, &user, &body);
-    }
-    let reply = list(call, &user)?;
+    call.query.only(&[])?;
+    let body = call.request.json()?;
+    slow(call).await;
+    create(call, &user, &body)
+}
+
+/// `GET …/calendarView`.
+pub(crate) async fn calendar_view(call: &Call<'_>, user: &str) -> Result<Reply, GraphError> {
+    read(call, user, |user| view(call, user)).await
+}
+
+/// A read of somebody's calendar: what is read may be old by the time that it arrives.
+pub(super) async fn read(
+    call: &Call<'_>,
+    user: &str,
+    answer: impl FnOnce(&User) -> Result<Reply, GraphError>,
+) -> Result<Reply, GraphError> {
+    let user = enter(call, user)?;
+    let _slot = slot(call, &user)?;
+    let reply = answer(&user)?;
     slow(call).await;
     Ok(reply)
 }
@@ -148,18 +165,18 @@ impl View {
         render::event(event, self.selected.as_deref(), &self.expanded, &call.prefer)
     }
 
-    fn context(&self, call: &Call<'_>, user: &User, suffix: &str) -> String {
+    fn context(&self, call: &Call<'_>, user: &User, name: &str, suffix: &str) -> String {
         let mut columns = self.selected.clone().unwrap_or_default();
         if !self.expanded.is_empty() {
             columns.push("singleValueExtendedProperties()");
         }
         let columns = if columns.is_empty() { String::new() } else { format!("({})", columns.join(",")) };
-        call.context(&format!("users('{}')/events{columns}{suffix}", user.id))
+        call.context(&format!("users('{}')/{name}{columns}{suffix}", user.id))
     }
 
     fn entity(&self, call: &Call<'_>, user: &User, event: &Event) -> Value {
         let mut body = self.render(call, event);
-        body.insert("@odata.context".to_owned(), self.context(call, user, "/$entity").into());
+        body.insert("@odata.context".to_owned(), self.context(call, user, "events", "/$entity").into());
         Value::Object(body)
     }
 }
@@ -183,18 +200,61 @@ fn list(call: &Call<'_>, user: &User) -> Result<Reply, GraphError> {
     call.query.only(&["$select", "$expand", "$filter", "$top", "$skip", "$count"])?;
     let view = View::of(call)?;
     let filter = call.query.get("$filter").map(Filter::parse).transpose()?;
-    let top = number(call, "$top", LARGEST_PAGE, 1)?.or(call.prefer.page_size).unwrap_or(DEFAULT_PAGE);
-    let skip = number(call, "$skip", LARGEST_SKIP, 0)?.unwrap_or(0);
-    let count = call.query.flag("$count")?;
+    let asked = paging(call)?;
     let calendars = lock(&call.app.calendars);
     let matching: Vec<&Event> = calendars
         .all(mailbox(call, user))
         .filter(|event| filter.as_ref().is_none_or(|filter| filter.admits(event)))
         .collect();
+    let context = view.context(call, user, "events", "");
+    Ok(pages(call, &view, &matching, &context, asked))
+}
+
+/// The events of a window, in the order of their start.
+fn view(call: &Call<'_>, user: &User) -> Result<Reply, GraphError> {
+    call.query.only(&[
+        "startDateTime",
+        "endDateTime",
+        "$select",
+        "$expand",
+        "$filter",
+        "$top",
+        "$skip",
+        "$count",
+    ])?;
+    let window = Window::read(&call.query)?;
+    let view = View::of(call)?;
+    let filter = call.query.get("$filter").map(Filter::parse).transpose()?;
+    let asked = paging(call)?;
+    let calendars = lock(&call.app.calendars);
+    let all = || calendars.all(mailbox(call, user));
+    window.without_series(all())?;
+    let admitted = |event: &&Event| filter.as_ref().is_none_or(|filter| filter.admits(event));
+    let mut matching: Vec<&Event> = all().filter(|event| window.holds(event)).filter(admitted).collect();
+    matching.sort_by_key(|event| event.shared.start.instant());
+    let context = view.context(call, user, "calendarView", "");
+    Ok(pages(call, &view, &matching, &context, asked))
+}
+
+/// `$top`, `$skip` and `$count`.
+fn paging(call: &Call<'_>) -> Result<(usize, usize, bool), GraphError> {
+    let top = number(call, "$top", LARGEST_PAGE, 1)?.or(call.prefer.page_size).unwrap_or(DEFAULT_PAGE);
+    let skip = number(call, "$skip", LARGEST_SKIP, 0)?.unwrap_or(0);
+    Ok((top, skip, call.query.flag("$count")?))
+}
+
+/// One page of a list.
+fn pages(
+    call: &Call<'_>,
+    view: &View,
+    matching: &[&Event],
+    context: &str,
+    (top, skip, count): (usize, usize, bool),
+) -> Reply {
     let page: Vec<Value> =
         matching.iter().skip(skip).take(top).map(|event| Value::Object(view.render(call, event))).collect();
     let reached = skip.saturating_add(page.len());
-    let mut body = json!({"@odata.context": view.context(call, user, ""), "value": page});
+    let mut body = json!({"@odata.context": context, "value": page});
     if let Some(body) = body.as_object_mut() {
         if count {
             body.insert("@odata.count".to_owned(), matching.len().into());
@@ -203,7 +263,7 @@ fn list(call: &Call<'_>, user: &User) -> Result<Reply, GraphError> {
             body.insert("@odata.nextLink".to_owned(), link(call, "$skip", &reached.to_string()).into());
         }
     }
-    Ok(applied(call, Reply::ok(body)))
+    applied(call, Reply::ok(body))
 }
 
 /// A write shows the whole event.
@@ -231,6 +291,7 @@ fn create(call: &Call<'_>, user: &User, body: &Value) -> Result<Reply, GraphErro
     let shown = whole(call, user, &event);
     let mut changes = vec![calendars.add(mailbox, event.clone())];
     changes.extend(follow(&mut calendars, &directory, call.caller.tenant, None, &event, now));
+    calendars.record(&changes);
     drop((calendars, directory));
     publish(call.app, changes);
     Ok(applied(call, Reply::created(shown)))
@@ -251,6 +312,7 @@ fn update(call: &Call<'_>, user: &User, id: &str, body: &Value) -> Result<Reply,
     let after = event.clone();
     let mut changes = vec![change(mailbox, &after, ChangeType::Updated)];
     changes.extend(follow(&mut calendars, &directory, call.caller.tenant, Some(&before), &after, now));
+    calendars.record(&changes);
     drop((calendars, directory));
     publish(call.app, changes);
     Ok(applied(call, Reply::ok(whole(call, user, &after))))
@@ -265,6 +327,7 @@ fn delete(call: &Call<'_>, user: &User, id: &str) -> Result<Reply, GraphError> {
     let (event, deleted) = calendars.remove(mailbox, id).ok_or_else(not_found)?;
     let mut changes: Vec<Change> = vec![deleted];
     changes.extend(end(&mut calendars, &directory, call.caller.tenant, &event, now));
+    calendars.record(&changes);
     drop((calendars, directory));
     publish(call.app, changes);
     Ok(Reply::no_content())

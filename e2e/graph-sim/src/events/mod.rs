@@ -3,6 +3,7 @@
 mod attendee_copies;
 mod concurrency;
 mod content;
+mod delta;
 mod filter;
 mod handlers;
 mod ids;
@@ -10,6 +11,7 @@ mod parts;
 mod recurrence;
 mod render;
 mod store;
+mod window;
 mod windows_zones;
 mod write;
 mod zone;
@@ -18,7 +20,8 @@ use uuid::Uuid;
 
 pub(crate) use self::{
     concurrency::Concurrency,
-    handlers::{collection, item},
+    delta::{DeltaChange, DeltaTokens, calendar_view_delta},
+    handlers::{calendar_view, collection, item},
     store::Calendars,
     zone::Zone,
 };

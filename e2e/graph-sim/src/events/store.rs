@@ -1,6 +1,9 @@
 //! The default calendars of all mailboxes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::Bound,
+};
 
 use uuid::Uuid;
 
@@ -10,12 +13,21 @@ use crate::subscriptions::ChangeType;
 /// Tenant and user.
 pub(super) type MailboxKey = (Uuid, Uuid);
 
+/// Changes of a mailbox that are remembered for delta rounds; with more, older tokens have expired.
+const REMEMBERED: usize = 20_000;
+
+/// Default and immutable id of an event that changed.
+type Ids = (String, String);
+
 #[derive(Debug, Default)]
 struct Calendar {
     next: u64,
     events: BTreeMap<u64, Event>,
     by_id: HashMap<String, u64>,
     by_i_cal_u_id: HashMap<String, u64>,
+    history: VecDeque<Ids>,
+    /// Changes no longer remembered.
+    forgotten: u64,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +68,42 @@ impl Calendars {
         self.0.get(&mailbox).into_iter().flat_map(|calendar| calendar.events.values())
     }
 
+    /// Events of a mailbox with their numbers, after that number.
+    pub(super) fn numbered_after(
+        &self,
+        mailbox: MailboxKey,
+        after: Option<u64>,
+    ) -> impl Iterator<Item = (u64, &Event)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let calendar = self.0.get(&mailbox).into_iter();
+        calendar
+            .flat_map(move |calendar| calendar.events.range((from, Bound::Unbounded)))
+            .map(|(number, event)| (*number, event))
+    }
+
+    /// Remembers changes for delta rounds.
+    pub(super) fn record(&mut self, changes: &[Change]) {
+        for change in changes {
+            let calendar = self.0.entry((change.tenant, change.user)).or_default();
+            calendar.history.push_back((change.id.clone(), change.immutable_id.clone()));
+            if calendar.history.len() > REMEMBERED && calendar.history.pop_front().is_some() {
+                calendar.forgotten += 1;
+            }
+        }
+    }
+
+    /// Number of the next change of a mailbox.
+    pub(super) fn history_end(&self, mailbox: MailboxKey) -> u64 {
+        self.0.get(&mailbox).map_or(0, |calendar| calendar.forgotten + calendar.history.len() as u64)
+    }
+
+    /// The changes from that one on; `None` when some of them are forgotten.
+    pub(super) fn history(&self, mailbox: MailboxKey, since: u64) -> Option<Vec<&Ids>> {
+        let Some(calendar) = self.0.get(&mailbox) else { return Some(Vec::new()) };
+        let skip = usize::try_from(since.checked_sub(calendar.forgotten)?).ok()?;
+        Some(calendar.history.iter().skip(skip).collect())
+    }
+
     pub(super) fn add(&mut self, mailbox: MailboxKey, event: Event) -> Change {
         let change = change(mailbox, &event, ChangeType::Created);
         let calendar = self.0.entry(mailbox).or_default();
@@ -76,5 +124,32 @@ impl Calendars {
         calendar.by_i_cal_u_id.remove(&event.i_cal_u_id);
         let change = change(mailbox, &event, ChangeType::Deleted);
         Some((event, change))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_changes_are_remembered() {
+        let mailbox = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let change = |number: usize| Change {
+            tenant: mailbox.0,
+            user: mailbox.1,
+            id: number.to_string(),
+            immutable_id: String::new(),
+            version: String::new(),
+            kind: ChangeType::Updated,
+        };
+        let mut calendars = Calendars::default();
+        assert_eq!((calendars.history_end(mailbox), calendars.history(mailbox, 0)), (0, Some(Vec::new())));
+        calendars.record(&(0..REMEMBERED + 2).map(change).collect::<Vec<_>>());
+        let end = calendars.history_end(mailbox);
+        assert_eq!(end, REMEMBERED as u64 + 2);
+        assert_eq!(calendars.history(mailbox, 1), None, "the second one is forgotten");
+        let all = calendars.history(mailbox, 2).unwrap();
+        assert_eq!((all.len(), all[0].0.as_str()), (REMEMBERED, "2"));
+        assert_eq!(calendars.history(mailbox, end), Some(Vec::new()));
     }
 }

@@ -32,6 +32,9 @@ pub(crate) fn count_query(journal: &Journal, route: &Route, method: &Method, que
             journal.has_attachments();
         }
     }
+    if route.is_whole() && method == Method::GET {
+        journal.forbidden("body");
+    }
     if route.selectable(method) && query.get("$select").is_none() {
         journal.without_select(route.template());
         if route.is_event() {

@@ -380,6 +380,46 @@ async fn a_credential_that_stops_working_stops_all_calls() {
     connected.living(USER, 0).await;
 }
 
+/// While no operator ran.
+#[tokio::test]
+async fn an_end_that_nobody_saw_is_told_and_mended() {
+    let connected = Connected::new(1).await;
+    let (operator, _, object) = subscribed(&connected).await;
+    let (site, name) = (&connected.site, object.name_any());
+    let first = connected.living(USER, 1).await[0]["id"].as_str().unwrap().to_owned();
+    operator.process.kill().unwrap();
+    let path = format!("/subscriptions/{first}");
+    assert_eq!(connected.graph.as_operator(Method::DELETE, &path, None).await.0, 204);
+    let past = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1)).to_string();
+    // In the operator's name: what others wrote would stay in the status beside what the operator writes.
+    let api = site.api::<CalendarSubscription>();
+    let mut status = serde_json::to_value(api.get(&name).await.unwrap().status.unwrap()).unwrap();
+    status["subscription"]["expiresAt"] = json!(past);
+    status["subscription"]["renewAt"] = json!(past);
+    let patch = json!({
+        "apiVersion": "roomkeeper.dev/v1alpha1", "kind": "CalendarSubscription", "metadata": {"name": name},
+        "status": status,
+    });
+    let params = kube::api::PatchParams::apply(roomkeeper_crds::annotation::MANAGER_OPERATOR).force();
+    api.patch_status(&name, &params, &kube::api::Patch::Apply(&patch)).await.unwrap();
+    let operator = connected.operator("b").await;
+    requested(site, &name, ResyncReason::Recreated).await;
+    operator.metric("roomkeeper_subscriptions_expired_total 1").await;
+    assert_ne!(connected.living(USER, 1).await[0]["id"].as_str(), Some(first.as_str()));
+    site.condition::<CalendarSubscription>(&name, Type::Ready, "True/Succeeded").await;
+    let events = site.api::<k8s_openapi::api::events::v1::Event>();
+    until("the Warning", async || {
+        let events = events.list(&kube::api::ListParams::default()).await.unwrap().items;
+        let said: Vec<_> = events.iter().map(|event| (event.type_.clone(), event.reason.clone())).collect();
+        if said.contains(&(Some("Warning".to_owned()), Some("Expired".to_owned()))) {
+            Ok(())
+        } else {
+            Err(format!("{said:?}"))
+        }
+    })
+    .await;
+}
+
 /// What a person must mend at Microsoft's side is tried again slowly, or at once when a person asks.
 #[tokio::test]
 async fn a_user_without_a_mailbox_is_asked_about_slowly() {

@@ -158,6 +158,7 @@ async fn carry_out(app: &Arc<App>, steps: Vec<Ready>) -> Vec<Value> {
     let mut waiting = steps;
     let mut succeeded: HashMap<String, bool> = HashMap::new();
     let mut running = JoinSet::new();
+    let mut ids = HashMap::new();
     let mut responses = Vec::new();
     loop {
         let (now, later): (Vec<_>, Vec<_>) =
@@ -167,11 +168,13 @@ async fn carry_out(app: &Arc<App>, steps: Vec<Ready>) -> Vec<Value> {
         for step in now {
             if step.depends_on.iter().all(|id| succeeded.get(id) == Some(&true)) {
                 let (app, at_once) = (Arc::clone(app), Arc::clone(&at_once));
-                running.spawn(async move {
+                let id = step.id.clone();
+                let task = running.spawn(async move {
                     // The semaphore is never closed; without a place the step runs all the same.
                     let _place = at_once.acquire_owned().await;
                     one(&app, step).await
                 });
+                ids.insert(task.id(), id);
             } else {
                 failed = true;
                 responses.push(dependency_failed(&step.id));
@@ -181,13 +184,20 @@ async fn carry_out(app: &Arc<App>, steps: Vec<Ready>) -> Vec<Value> {
         if failed {
             continue;
         }
-        match running.join_next().await {
+        match running.join_next_with_id().await {
             None => return responses,
-            Some(Ok((id, status, response))) => {
+            Some(Ok((_, (id, status, response)))) => {
                 succeeded.insert(id, status.is_success());
                 responses.push(response);
             }
-            Some(Err(error)) => tracing::error!(%error, "a request of a batch was not answered"),
+            Some(Err(error)) => {
+                tracing::error!(%error, "a request of a batch was not answered");
+                if let Some(id) = ids.remove(&error.id()) {
+                    let status = StatusCode::INTERNAL_SERVER_ERROR;
+                    responses.push(json!({"id": id, "status": status.as_u16()}));
+                    succeeded.insert(id, false);
+                }
+            }
         }
     }
 }

@@ -388,14 +388,14 @@ async fn an_end_that_nobody_saw_is_told_and_mended() {
     let (site, name) = (&connected.site, object.name_any());
     let first = connected.living(USER, 1).await[0]["id"].as_str().unwrap().to_owned();
     operator.process.kill().unwrap();
-    let path = format!("/subscriptions/{first}");
-    assert_eq!(connected.graph.as_operator(Method::DELETE, &path, None).await.0, 204);
-    let past = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1)).to_string();
+    let at_graph = format!("/subscriptions/{first}");
+    assert_eq!(connected.graph.as_operator(Method::DELETE, &at_graph, None).await.0, 204);
+    let ended_at = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1)).to_string();
     // In the operator's name: what others wrote would stay in the status beside what the operator writes.
     let api = site.api::<CalendarSubscription>();
     let mut status = serde_json::to_value(api.get(&name).await.unwrap().status.unwrap()).unwrap();
-    status["subscription"]["expiresAt"] = json!(past);
-    status["subscription"]["renewAt"] = json!(past);
+    status["subscription"]["expiresAt"] = json!(ended_at);
+    status["subscription"]["renewAt"] = json!(ended_at);
     let patch = json!({
         "apiVersion": "roomkeeper.dev/v1alpha1", "kind": "CalendarSubscription", "metadata": {"name": name},
         "status": status,

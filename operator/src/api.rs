@@ -27,6 +27,7 @@ pub trait Object:
     + Clone
     + Debug
     + DeserializeOwned
+    + Serialize
     + Send
     + Sync
     + 'static
@@ -38,6 +39,7 @@ impl<K> Object for K where
         + Clone
         + Debug
         + DeserializeOwned
+        + Serialize
         + Send
         + Sync
         + 'static

@@ -41,11 +41,7 @@ pub mod rehearsal {
     };
 
     use super::Clock;
-    use crate::{
-        context::{Context, Kept},
-        key::Key,
-        watch::Follow,
-    };
+    use crate::{context::Context, kept::Kept, key::Key, watch::Follow};
 
     /// Names the file that holds by how many seconds the clock is ahead.
     pub const VARIABLE: &str = "ROOMKEEPER_CLOCK_FILE";
@@ -90,6 +86,6 @@ pub mod rehearsal {
     }
 
     fn trigger<K: Follow>(kept: &Kept<K>) {
-        kept.trigger_all(kept.store().state().iter().map(|object| Key::of(&**object)));
+        kept.trigger_all(kept.keys());
     }
 }

@@ -2,21 +2,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use futures::channel::mpsc::UnboundedSender;
-use kube::{
-    Client,
-    runtime::reflector::{ObjectRef, Store},
-};
+use kube::Client;
 use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord};
 use roomkeeper_graph::audit::AuditSink;
 use roomkeeper_service::{client_state::KeyRing, scope_access::ScopeClients};
 
 use crate::{
     access_scope::{directory::Directory, memory::Memory},
-    api::{Guarded, Object},
     args::Settings,
     booking_record::{
         self,
@@ -26,8 +21,7 @@ use crate::{
     clock::Clock,
     events::Events,
     holds::Holds,
-    index::Index,
-    key::Key,
+    kept::Kept,
     lease::LeaderDeadline,
     metrics::Metrics,
 };
@@ -84,56 +78,6 @@ pub struct Context {
     pub holds: Holds,
     /// Failures in a row at the API server, by uid.
     pub failures: Mutex<HashMap<String, u32>>,
-}
-
-/// One kind: its objects, look-ups over them, and the queue of its controller.
-pub struct Kept<K: Object> {
-    store: Store<Guarded<K>>,
-    index: Mutex<Index>,
-    queue: UnboundedSender<ObjectRef<Guarded<K>>>,
-}
-
-impl<K: Object> Kept<K> {
-    /// Around a store and a queue.
-    ///
-    /// The queue has no bound of its own: it holds names of objects that are in the store, and the scheduler behind it
-    /// merges repetitions.
-    pub fn new(store: Store<Guarded<K>>, queue: UnboundedSender<ObjectRef<Guarded<K>>>) -> Self {
-        Self { store, index: Mutex::default(), queue }
-    }
-
-    /// The object, if it is there and fits its type.
-    pub fn get(&self, key: &Key) -> Option<K> {
-        self.store.get(&key.reference()).and_then(|guarded| guarded.0.as_ref().ok().cloned())
-    }
-
-    /// The store behind.
-    pub fn store(&self) -> &Store<Guarded<K>> {
-        &self.store
-    }
-
-    /// Names of the objects under a term of the index.
-    pub fn under(&self, term: &str) -> Vec<Key> {
-        self.index().get(term)
-    }
-
-    /// The look-ups.
-    pub fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has the controller look at an object.
-    pub fn trigger(&self, key: &Key) {
-        // A closed queue means that this leadership has ended.
-        let _ended = self.queue.unbounded_send(key.reference());
-    }
-
-    /// Has the controller look at several objects.
-    pub fn trigger_all(&self, keys: impl IntoIterator<Item = Key>) {
-        for key in keys {
-            self.trigger(&key);
-        }
-    }
 }
 
 impl Context {

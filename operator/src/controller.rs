@@ -1,22 +1,22 @@
 //! The loop around a reconciler: bounded concurrency, never two runs for one object, growing delays after failures.
 
 use std::{
-    convert::Infallible,
+    collections::HashSet,
+    pin::Pin,
     sync::{Arc, PoisonError},
+    task::{self, Poll},
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt as _, StreamExt as _, channel::mpsc::UnboundedReceiver, future::BoxFuture};
-use kube::{
-    ResourceExt as _,
-    runtime::{
-        controller::{Action, Config, applier},
-        reflector::ObjectRef,
-    },
+use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use kube::ResourceExt as _;
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    task::{JoinError, JoinHandle},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::Guarded, backoff, context::Context, key::Key, watch::Follow};
+use crate::{backoff, context::Context, due::Due, key::Key, watch::Follow};
 
 /// Longest time until an object is looked at again, whatever happens: a missed event is repaired by then.
 const LONGEST: Duration = Duration::from_hours(1);
@@ -42,65 +42,109 @@ pub trait Reconcile: Follow {
 /// Runs a kind's controller until `draining`, and then until what is under way has ended.
 pub async fn run<K: Reconcile>(
     context: Arc<Context>,
-    queue: UnboundedReceiver<ObjectRef<Guarded<K>>>,
+    mut queue: UnboundedReceiver<Arc<Key>>,
     draining: CancellationToken,
 ) {
-    let concurrency = context.process.settings.concurrency;
-    let store = K::kept(&context).store().clone();
-    let queue = queue.map(Ok::<_, Infallible>).take_until(draining.cancelled_owned());
-    applier(
-        step::<K>,
-        |_object, never: &Infallible, _context| match *never {},
-        context,
-        store,
-        queue,
-        Config::default().concurrency(concurrency),
-    )
-    // The only error left is an object that vanished between its event and its turn.
-    .for_each(|_outcome| std::future::ready(()))
-    .await;
+    let concurrency = usize::from(context.process.settings.concurrency);
+    let (mut due, mut running) = (Due::default(), FuturesUnordered::new());
+    let mut busy = HashSet::new();
+    loop {
+        while running.len() < concurrency
+            && let Some(key) = due.take(Instant::now(), |key| !busy.contains(key))
+        {
+            busy.insert(Arc::clone(&key));
+            let context = Arc::clone(&context);
+            // A task of its own: one that computes for long keeps no other from its turn.
+            let work = tokio::spawn(step::<K>(Arc::clone(&key), context));
+            running.push(AbortOnDrop(work).map(move |ended| (key, ended)));
+        }
+        // With every place taken nothing can begin before something ends.
+        let next = if running.len() < concurrency { due.next_after(Instant::now()) } else { None };
+        tokio::select! {
+            () = draining.cancelled() => break,
+            Some(key) = queue.recv() => due.at(key, Instant::now()),
+            Some((key, ended)) = running.next(), if !running.is_empty() => {
+                busy.remove(&key);
+                settle::<K>(&mut due, key, ended);
+            }
+            () = sleep_until(next) => {}
+        }
+    }
+    while running.next().await.is_some() {}
 }
 
-fn step<K: Reconcile>(
-    object: Arc<Guarded<K>>,
-    context: Arc<Context>,
-) -> BoxFuture<'static, Result<Action, Infallible>> {
-    async move {
-        let (start, key, kind) = (Instant::now(), Key::of(&*object), K::kind(&()));
-        let uid = object.uid().unwrap_or_default();
-        // The error of an object that does not decode quotes it, and so is not shown.
-        let Ok(decoded) = &object.0 else {
-            tracing::error!(%kind, object = %key, "the object does not fit the schema of this version and is left alone: correct it, or run the version that wrote it");
-            context.process.metrics.reconciled(&kind, "undecodable", start.elapsed());
-            return Ok(Action::requeue(UNDECODABLE));
-        };
-        let (result, delay) = match decoded.clone().reconcile(Arc::clone(&context)).await {
-            Ok(next) => {
-                failures(&context).remove(&uid);
-                ("success", next.clamp(SHORTEST, spread(&uid)))
-            }
-            Err(error) => {
-                let failures = {
-                    let mut all = failures(&context);
-                    let failures = all.entry(uid).or_default();
-                    *failures = failures.saturating_add(1);
-                    *failures
-                };
-                let delay = backoff::delay(failures, rand::random());
-                // The first conflict is the ordinary echo of a write whose event has not come yet.
-                if K::is_conflict(&error) && failures == 1 {
-                    tracing::debug!(%kind, object = %key, %error, "changed meanwhile; looked at again");
-                    ("conflict", delay / 4)
-                } else {
-                    tracing::warn!(%kind, object = %key, %error, failures, "reconciliation failed; tried again");
-                    ("error", delay)
-                }
-            }
-        };
-        context.process.metrics.reconciled(&kind, result, start.elapsed());
-        Ok(Action::requeue(delay))
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
-    .boxed()
+}
+
+fn settle<K: Reconcile>(due: &mut Due, key: Arc<Key>, ended: Result<Option<Duration>, JoinError>) {
+    let delay = match ended {
+        Ok(Some(delay)) => delay,
+        // It is gone: nothing is left to look at.
+        Ok(None) => return,
+        Err(error) => {
+            tracing::error!(kind = %K::kind(&()), object = %key, %error, "a reconciliation broke down; tried again");
+            backoff::CAP
+        }
+    };
+    due.at(key, Instant::now() + delay);
+}
+
+/// Looks at an object; returns when to look again, or `None` if there is none.
+async fn step<K: Reconcile>(key: Arc<Key>, context: Arc<Context>) -> Option<Duration> {
+    let (start, kind) = (Instant::now(), K::kind(&()));
+    let Ok(object) = K::kept(&context).look(&key)? else {
+        // The error of an object that does not decode quotes it, and so is not shown.
+        tracing::error!(%kind, object = %key, "the object does not fit the schema of this version and is left alone: correct it, or run the version that wrote it");
+        context.process.metrics.reconciled(&kind, "undecodable", start.elapsed());
+        return Some(UNDECODABLE);
+    };
+    let uid = object.uid().unwrap_or_default();
+    let (result, delay) = match object.reconcile(Arc::clone(&context)).await {
+        Ok(next) => {
+            failures(&context).remove(&uid);
+            ("success", next.clamp(SHORTEST, spread(&uid)))
+        }
+        Err(error) => {
+            let failures = {
+                let mut all = failures(&context);
+                let failures = all.entry(uid).or_default();
+                *failures = failures.saturating_add(1);
+                *failures
+            };
+            let delay = backoff::delay(failures, rand::random());
+            // The first conflict is the ordinary echo of a write whose event has not come yet.
+            if K::is_conflict(&error) && failures == 1 {
+                tracing::debug!(%kind, object = %key, %error, "changed meanwhile; looked at again");
+                ("conflict", delay / 4)
+            } else {
+                tracing::warn!(%kind, object = %key, %error, failures, "reconciliation failed; tried again");
+                ("error", delay)
+            }
+        }
+    };
+    context.process.metrics.reconciled(&kind, result, start.elapsed());
+    Some(delay)
+}
+
+/// A task that does not outlive the leadership that began it.
+struct AbortOnDrop(JoinHandle<Option<Duration>>);
+
+impl Future for AbortOnDrop {
+    type Output = Result<Option<Duration>, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The periodic look, spread by uid so that a full list does not come back at one moment.

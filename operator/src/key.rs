@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kube::{Resource, ResourceExt as _, runtime::reflector::ObjectRef};
+use kube::{Resource, ResourceExt as _};
 
 /// Namespace and name of an object whose kind is known from the context.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,11 +22,6 @@ impl Key {
     /// Of an object. A namespaced object that comes from an API server always has both.
     pub fn of<K: Resource>(object: &K) -> Self {
         Self::new(object.namespace().unwrap_or_default(), object.name_any())
-    }
-
-    /// As kube's queues and stores want it.
-    pub fn reference<K: Resource<DynamicType = ()>>(&self) -> ObjectRef<K> {
-        ObjectRef::new(&self.name).within(&self.namespace)
     }
 }
 

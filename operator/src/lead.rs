@@ -5,17 +5,20 @@ use std::{
     time::Duration,
 };
 
-use futures::channel::mpsc::unbounded;
-use kube::runtime::reflector::store;
 use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord};
 use roomkeeper_service::health::Gate;
-use tokio::task::{JoinError, JoinSet};
+use tokio::{
+    sync::mpsc::unbounded_channel,
+    task::{JoinError, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access_scope, calendar_subscription,
-    context::{Context, Kept, Process},
-    controller, keys,
+    context::{Context, Process},
+    controller,
+    kept::Kept,
+    keys,
     watch::follow,
 };
 
@@ -46,22 +49,18 @@ pub async fn lead(
         ring = keys::load(&process.kube, &process.settings.namespace, keys_gate) => ring,
         () = draining.cancelled() => return Ok(()),
     };
-    let (scopes, scopes_writer) = store();
-    let (subscriptions, subscriptions_writer) = store();
-    let (consents, consents_writer) = store();
-    let (bookings, bookings_writer) = store();
-    let (scope_queue, scope_requests) = unbounded();
-    let (subscription_queue, subscription_requests) = unbounded();
-    let (consent_queue, consent_requests) = unbounded();
-    let (booking_queue, booking_requests) = unbounded();
+    let (scope_queue, scope_requests) = unbounded_channel();
+    let (subscription_queue, subscription_requests) = unbounded_channel();
+    let (consent_queue, consent_requests) = unbounded_channel();
+    let (booking_queue, booking_requests) = unbounded_channel();
     let holds = crate::holds::Holds::new(process.clock.clone());
     let context = Arc::new(Context {
         process,
         keys: RwLock::new(Arc::new(ring)),
-        scopes: Kept::new(scopes.clone(), scope_queue),
-        subscriptions: Kept::new(subscriptions.clone(), subscription_queue),
-        consents: Kept::new(consents.clone(), consent_queue),
-        bookings: Kept::new(bookings.clone(), booking_queue),
+        scopes: Kept::new(scope_queue),
+        subscriptions: Kept::new(subscription_queue),
+        consents: Kept::new(consent_queue),
+        bookings: Kept::new(booking_queue),
         directory: access_scope::directory::Directory::default(),
         memory: access_scope::memory::Memory::default(),
         watched: crate::calendar_subscription::watched::Watched::default(),
@@ -71,10 +70,10 @@ pub async fn lead(
     });
 
     let mut watches = JoinSet::new();
-    watches.spawn(follow::<AccessScope>(Arc::clone(&context), scopes_writer));
-    watches.spawn(follow::<CalendarSubscription>(Arc::clone(&context), subscriptions_writer));
-    watches.spawn(follow::<ConsentRecord>(Arc::clone(&context), consents_writer));
-    watches.spawn(follow::<BookingRecord>(Arc::clone(&context), bookings_writer));
+    watches.spawn(follow::<AccessScope>(Arc::clone(&context)));
+    watches.spawn(follow::<CalendarSubscription>(Arc::clone(&context)));
+    watches.spawn(follow::<ConsentRecord>(Arc::clone(&context)));
+    watches.spawn(follow::<BookingRecord>(Arc::clone(&context)));
     watches.spawn(access_scope::counts(Arc::clone(&context)));
     watches.spawn(refresh_keys(Arc::clone(&context)));
     watches.spawn(calendar_subscription::rotation::pace(Arc::clone(&context)));
@@ -83,21 +82,21 @@ pub async fn lead(
 
     // A decision needs the objects around it: nothing is decided before every list is complete.
     let complete = async {
-        (scopes.wait_until_ready().await.is_ok())
-            && subscriptions.wait_until_ready().await.is_ok()
-            && consents.wait_until_ready().await.is_ok()
-            && bookings.wait_until_ready().await.is_ok()
+        context.scopes.complete().await;
+        context.subscriptions.complete().await;
+        context.consents.complete().await;
+        context.bookings.complete().await;
     };
     tokio::select! {
-        complete = complete => if !complete { return Err(LeadError::Watch) },
+        () = complete => {}
         ended = watches.join_next() => return Err(ended_early(ended)),
         () = draining.cancelled() => return Ok(()),
     }
     tracing::info!(
-        scopes = scopes.len(),
-        subscriptions = subscriptions.len(),
-        consents = consents.len(),
-        bookings = bookings.len(),
+        scopes = context.scopes.len(),
+        subscriptions = context.subscriptions.len(),
+        consents = context.consents.len(),
+        bookings = context.bookings.len(),
         "lists complete; reconciling"
     );
 
@@ -167,9 +166,7 @@ async fn refresh_keys(context: Arc<Context>) {
         if signs_anew {
             // For what a status does not know the key of.
             context.memory.sweep_all();
-            for scope in context.scopes.store().state() {
-                context.scopes.trigger(&crate::key::Key::of(&*scope));
-            }
+            context.scopes.trigger_all(context.scopes.keys());
         }
     }
 }

@@ -7,14 +7,14 @@ use kube::{
     ResourceExt as _,
     runtime::{
         WatchStreamExt as _,
-        reflector::store::Writer,
         watcher::{self, Event, watcher},
     },
 };
 
 use crate::{
     api::{Guarded, Object},
-    context::{Context, Kept},
+    context::Context,
+    kept::Kept,
     key::Key,
     served,
 };
@@ -35,7 +35,7 @@ pub trait Follow: Object {
 }
 
 /// Follows a kind until dropped. Never ends by itself: what goes wrong is tried again with growing delays.
-pub async fn follow<K: Follow>(context: Arc<Context>, mut writer: Writer<Guarded<K>>) {
+pub async fn follow<K: Follow>(context: Arc<Context>) {
     let namespaces = &context.process.settings.watch_namespaces;
     let api = served::api::<K>(&context.process.kube, namespaces);
     let stream = watcher(api, watcher::Config::default()).default_backoff().modify(|object| {
@@ -64,41 +64,34 @@ pub async fn follow<K: Follow>(context: Arc<Context>, mut writer: Writer<Guarded
             Event::InitApply(object) => {
                 listed.insert(note(kept, object));
             }
-            Event::Apply(object) => {
-                note(kept, object);
-            }
-            Event::Delete(_) | Event::InitDone => {}
-        }
-        writer.apply_watcher_event(&event);
-        match &event {
             Event::InitDone => {
-                for key in kept.index().missing_from(&listed) {
-                    kept.index().remove(&key);
+                // Taken, so that its memory is given back.
+                let listed = std::mem::take(&mut listed);
+                for key in kept.listed(&listed) {
                     K::gone(&key, None, &context);
                 }
-                for key in listed.drain() {
+                for key in listed {
                     announce(&context, kept, &key);
                 }
             }
-            Event::Apply(object) => announce(&context, kept, &Key::of(object)),
+            Event::Apply(object) => {
+                let key = note(kept, object);
+                announce(&context, kept, &key);
+            }
             Event::Delete(object) => {
                 let key = Key::of(object);
-                kept.index().remove(&key);
+                kept.remove(&key);
                 if let Some(uid) = object.uid() {
                     context.forget(&uid);
                 }
                 K::gone(&key, object.0.as_ref().ok(), &context);
             }
-            Event::Init | Event::InitApply(_) => {}
         }
     }
 }
 
 fn note<K: Follow>(kept: &Kept<K>, object: &Guarded<K>) -> Key {
-    let key = Key::of(object);
-    let terms = object.0.as_ref().map(Follow::terms).unwrap_or_default();
-    kept.index().put(&key, terms);
-    key
+    kept.put(object, object.0.as_ref().map(Follow::terms).unwrap_or_default())
 }
 
 fn announce<K: Follow>(context: &Context, kept: &Kept<K>, key: &Key) {

@@ -44,13 +44,10 @@ pub fn elder(context: &Context, scope: &AccessScope) -> Option<Key> {
     let (own, own_age) = (application(&scope.spec), age(scope));
     context
         .scopes
-        .store()
-        .state()
-        .iter()
-        .filter_map(|guarded| guarded.0.as_ref().ok())
+        .each()
         .filter(|other| application(&other.spec) == own && age(other) < own_age)
         .min_by_key(|other| age(other))
-        .map(Key::of)
+        .map(|other| Key::of(&other))
 }
 
 /// What two scopes must not have in common.

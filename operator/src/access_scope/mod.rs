@@ -21,8 +21,9 @@ use self::{apply::ApplyError, validate::ValidateError};
 use crate::{
     api::{self, ApiError},
     calendar_subscription::sweep,
-    context::{Context, Kept},
+    context::Context,
     controller::Reconcile,
+    kept::Kept,
     key::Key,
     summary::{self, Summary, whole_seconds},
     watch::Follow,
@@ -80,12 +81,7 @@ fn concern(key: &Key, context: &Context) {
     }
     context.subscriptions.trigger_all(subscriptions);
     context.consents.trigger_all(context.consents.under(&term(key)));
-    for other in context.scopes.store().state() {
-        let other = Key::of(&*other);
-        if other != *key {
-            context.scopes.trigger(&other);
-        }
-    }
+    context.scopes.trigger_all(context.scopes.keys().into_iter().filter(|other| other != key));
 }
 
 impl Reconcile for AccessScope {

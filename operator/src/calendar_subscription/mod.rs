@@ -37,9 +37,10 @@ use self::{
 use crate::{
     access_scope,
     api::{self, ApiError},
-    context::{Context, Kept},
+    context::Context,
     controller::Reconcile,
     holds::Attempt,
+    kept::Kept,
     key::Key,
     summary::{self, Summary, whole_seconds},
     watch::Follow,

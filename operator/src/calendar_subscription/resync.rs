@@ -65,9 +65,8 @@ pub fn told_of_loss(status: &CalendarSubscriptionStatus) -> Option<(ResyncReason
         LifecycleEvent::SubscriptionRemoved => ResyncReason::SubscriptionRemoved,
         LifecycleEvent::ReauthorizationRequired => return None,
     };
-    // Requests have whole seconds.
-    let at = lifecycle.received_at.0;
-    let at = if at.subsec_nanosecond() == 0 { at } else { next_second(at) };
+    // Times are written in whole seconds: it may have come after a request of the same second.
+    let at = next_second(lifecycle.received_at.0);
     asked(status).is_none_or(|asked| asked < at).then_some((reason, at))
 }
 
@@ -167,8 +166,11 @@ mod tests {
         assert_eq!(told("missed", ""), Some((ResyncReason::Missed, at)));
         assert_eq!(told("subscriptionRemoved", ""), Some((ResyncReason::SubscriptionRemoved, at)));
         assert_eq!(told("reauthorizationRequired", ""), None);
-        let asked = ", resync: {requested: \"2026-11-23T10:00:01Z\", reason: Created}";
-        assert_eq!(told("missed", asked), None);
+        let asked = |second: u32| {
+            format!(", resync: {{requested: \"2026-11-23T10:00:0{second}Z\", reason: Created}}")
+        };
+        assert_eq!(told("missed", &asked(0)), Some((ResyncReason::Missed, at)), "perhaps after it");
+        assert_eq!(told("missed", &asked(1)), None);
     }
 
     #[test]

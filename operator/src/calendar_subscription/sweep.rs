@@ -194,9 +194,9 @@ fn addresses(context: &Context) -> Addresses<'_> {
 fn known(context: &Context, scope: &Key) -> Vec<(Key, Known)> {
     let in_scope: HashSet<Key> =
         context.subscriptions.under(&access_scope::term(scope)).into_iter().collect();
-    let of = |object: &CalendarSubscription| {
+    let of = |object: CalendarSubscription| {
         let remote = object.status.as_ref().and_then(|status| status.subscription.as_ref());
-        let key = Key::of(object);
+        let key = Key::of(&object);
         let known = Known {
             uid: object.uid()?,
             in_scope: in_scope.contains(&key),
@@ -204,8 +204,7 @@ fn known(context: &Context, scope: &Key) -> Vec<(Key, Known)> {
         };
         Some((key, known))
     };
-    let state = context.subscriptions.store().state();
-    state.iter().filter_map(|guarded| guarded.0.as_ref().ok().and_then(of)).collect()
+    context.subscriptions.each().filter_map(of).collect()
 }
 
 #[cfg(test)]

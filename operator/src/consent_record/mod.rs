@@ -14,8 +14,9 @@ use crate::{
     access_scope,
     api::{self, ApiError},
     calendar_subscription::dereference::user_term,
-    context::{Context, Kept},
+    context::Context,
     controller::Reconcile,
+    kept::Kept,
     key::Key,
     watch::Follow,
 };

@@ -16,6 +16,7 @@ use crate::{error::Problem, fields};
 pub(crate) enum Shape {
     EventHead,
     EventFull,
+    EventBooked,
     User,
     Group,
     Member,
@@ -38,6 +39,11 @@ impl Shape {
                     || named(fields::EVENT_HEAD, member)
                     || named(fields::EVENT_STORED, member)
                     || named(fields::EVENT_READ_ONLY, member)
+            }
+            Self::EventBooked => {
+                member == fields::EXTENDED_PROPERTIES
+                    || named(fields::EVENT_HEAD, member)
+                    || named(fields::EVENT_BOOKED, member)
             }
             Self::User => named(fields::USER, member),
             Self::Group => named(fields::GROUP, member),

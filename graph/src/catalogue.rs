@@ -127,7 +127,7 @@ fn extension_error(purpose: Purpose, status: u16, message: &str, later: Decision
                 Decision::Gone(GoneReason::UserNotFound)
             }
             Purpose::CreateSubscription => Decision::Gone(GoneReason::MailboxUnavailable),
-            Purpose::EventMinimalRead | Purpose::EventFullRead => Decision::Retry,
+            Purpose::EventMinimalRead | Purpose::EventFullRead | Purpose::Resync => Decision::Retry,
             _ => Decision::Gone(GoneReason::SubscriptionNotFound),
         },
         Some("badrequest") => Decision::UserMustAct(Reason::BadRequest),
@@ -189,6 +189,7 @@ fn directory_object(purpose: Purpose) -> GoneReason {
         | Purpose::UserLookup
         | Purpose::EventMinimalRead
         | Purpose::EventFullRead
+        | Purpose::Resync
         | Purpose::CreateSubscription
         | Purpose::OidcConfiguration
         | Purpose::OidcKeys => GoneReason::UserNotFound,

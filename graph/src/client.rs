@@ -19,10 +19,10 @@ use crate::{
     cloud::Endpoints,
     directory::{Group, User},
     error::{ArgumentError, Decision, GoneReason, GraphError, TransportFault},
-    event::{Event, EventHead},
+    event::{BookedEvent, BookedPage, Event, EventHead},
     http::Http,
     ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId, UserKey},
-    paging::{MAX_PAGES, PageLink},
+    paging::{MAX_PAGES, PageLink, PageToken},
     request::{Call, Request},
     send::{Attempt, RawAnswer, Sender},
     subscription::{Deletion, NewSubscription, Subscription},
@@ -242,6 +242,45 @@ impl GraphClient {
     ) -> Result<Event, GraphError> {
         let call = Call::EventFull { user, event, manifest };
         self.object(&call, cause, Shape::EventFull, |object| Event::read(object, manifest)).await
+    }
+
+    /// One page of the events of a user's default calendar that carry the add-in's property: the first one, or the one
+    /// that the last page named.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::UserNotFound`] and [`GoneReason::MailboxUnavailable`]; a page of another list is refused
+    /// unsent.
+    pub async fn booked_events(
+        &self,
+        cause: &Cause,
+        user: &UserId,
+        manifest: &ManifestId,
+        page: Option<&PageToken>,
+    ) -> Result<BookedPage, GraphError> {
+        let first = self.request(&Call::BookedEvents { user, manifest })?;
+        let unsent = Context { purpose: first.purpose(), client_request_id: Uuid::nil() };
+        let pages = page.map_or(0, |page| page.pages);
+        if pages >= MAX_PAGES {
+            return Err(unsent.transport(TransportFault::TooManyPages { limit: MAX_PAGES }));
+        }
+        let request = match page {
+            None => first.clone(),
+            Some(page) => {
+                let link = PageLink::new(first.url(), page.link.as_str());
+                first.next_page(link.map_err(|fault| unsent.transport(fault))?)
+            }
+        };
+        let answer = self.exchange(&request, cause).await?;
+        let context = Context { client_request_id: answer.client_request_id, ..unsent };
+        let page =
+            answer::page(&answer.body, Shape::EventBooked).map_err(|fault| context.unexpected(fault))?;
+        self.note(context, page.unrequested);
+        let events = page.objects.iter().map(|object| BookedEvent::read(object, manifest));
+        let events = events.collect::<Result<_, _>>().map_err(|fault| context.unexpected(fault))?;
+        let link = page.next_link.map(|link| PageLink::new(first.url(), &link)).transpose();
+        let link = link.map_err(|fault| context.transport(fault))?;
+        let next = link.map(|link| PageToken { link: link.into_url(), pages: pages + 1 });
+        Ok(BookedPage { events, next })
     }
 
     fn request(&self, call: &Call<'_>) -> Result<Request, ArgumentError> {

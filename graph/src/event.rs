@@ -11,6 +11,7 @@ use crate::{
     error::Problem,
     fields::{self, EXTENDED_PROPERTIES},
     ids::{EventId, ManifestId},
+    paging::PageToken,
 };
 
 /// What an event is in a series.
@@ -75,6 +76,35 @@ impl fmt::Debug for EventHead {
     }
 }
 
+/// A booked event of a list: what tells whether it differs from what is recorded, and whether it lies ahead.
+#[derive(Clone, PartialEq)]
+pub struct BookedEvent {
+    /// What the minimal read has.
+    pub head: EventHead,
+    /// Start; of a series that of its first occurrence.
+    pub start: Timestamp,
+    /// End; of a series that of its first occurrence.
+    pub end: Timestamp,
+    /// Pattern and range of a series, as Graph gives them.
+    pub recurrence: Option<Value>,
+}
+
+/// As [`EventHead`] shows itself.
+impl fmt::Debug for BookedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BookedEvent").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+/// A page of booked events.
+#[derive(Debug)]
+pub struct BookedPage {
+    /// The events; a page may be empty and yet have a next one.
+    pub events: Vec<BookedEvent>,
+    /// The next page, if there is one.
+    pub next: Option<PageToken>,
+}
+
 /// The full read: the listed fields and nothing else.
 #[derive(Clone, PartialEq)]
 pub struct Event {
@@ -134,6 +164,17 @@ impl EventHead {
     }
 }
 
+impl BookedEvent {
+    pub(crate) fn read(object: &Object, manifest: &ManifestId) -> Result<Self, MemberFault> {
+        Ok(Self {
+            head: EventHead::read(object, manifest)?,
+            start: utc_time(object, "start")?,
+            end: utc_time(object, "end")?,
+            recurrence: recurrence(object)?,
+        })
+    }
+}
+
 impl Event {
     pub(crate) fn read(object: &Object, manifest: &ManifestId) -> Result<Self, MemberFault> {
         let attendees = object
@@ -149,10 +190,6 @@ impl Event {
                 Object::from_value(value, "location")?.optional_text("displayName")?.map(str::to_owned)
             }
             None => None,
-        };
-        let recurrence = match object.optional("recurrence") {
-            Some(value) if !value.is_object() => return Err(MemberFault::not_a("recurrence", "an object")),
-            other => other.cloned(),
         };
         Ok(Self {
             head: EventHead::read(object, manifest)?,
@@ -175,8 +212,15 @@ impl Event {
                 "a known sensitivity",
             )?,
             series_master_id: object.optional_text("seriesMasterId")?.map(str::to_owned),
-            recurrence,
+            recurrence: recurrence(object)?,
         })
+    }
+}
+
+fn recurrence(object: &Object) -> Result<Option<Value>, MemberFault> {
+    match object.optional("recurrence") {
+        Some(value) if !value.is_object() => Err(MemberFault::not_a("recurrence", "an object")),
+        other => Ok(other.cloned()),
     }
 }
 

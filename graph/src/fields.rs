@@ -145,6 +145,9 @@ pub(crate) const EVENT_STORED: &[EventField] = &[
 /// `location` tells the booked resource's line from other places.
 pub(crate) const EVENT_READ_ONLY: &[EventField] = &[EventField::IsAllDay, EventField::Location];
 
+/// Fields of a booked event in a list, besides those of the first read: whether it lies ahead.
+pub(crate) const EVENT_BOOKED: &[EventField] = &[EventField::Start, EventField::End, EventField::Recurrence];
+
 /// User look-up.
 pub(crate) const USER: &[UserField] = &[UserField::Id, UserField::UserPrincipalName];
 

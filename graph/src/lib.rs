@@ -30,8 +30,9 @@ pub use self::{
         ArgumentError, Decision, GoneReason, GraphError, Problem, Reason, Refusal, TokenRefusal,
         TransportFault,
     },
-    event::{Event, EventHead, EventType, Sensitivity},
+    event::{BookedEvent, BookedPage, Event, EventHead, EventType, Sensitivity},
     ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId},
+    paging::PageToken,
     subscription::{Deletion, NewSubscription, Subscription},
     token::Credential,
 };

@@ -29,6 +29,22 @@ impl PageLink {
     }
 }
 
+/// Where a list goes on, for the call that goes on with it. Checked when it is used: it fits the list that it came from
+/// and no other.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PageToken {
+    pub(crate) link: Url,
+    /// Pages before.
+    pub(crate) pages: usize,
+}
+
+/// The link's query is the server's own.
+impl std::fmt::Debug for PageToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PageToken").field("pages", &self.pages).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

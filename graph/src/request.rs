@@ -24,6 +24,9 @@ const TOKEN_BYTES: usize = 256 * 1_024;
 /// Largest page that Graph serves for members.
 const MEMBERS_PER_PAGE: u32 = 999;
 
+/// Events on a page: few enough that a large calendar gives way between two pages.
+const EVENTS_PER_PAGE: u32 = 50;
+
 /// A call to Graph.
 pub(crate) enum Call<'a> {
     CreateSubscription(&'a NewSubscription),
@@ -37,6 +40,7 @@ pub(crate) enum Call<'a> {
     GroupMembers(&'a GroupId),
     EventHead { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId },
     EventFull { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId },
+    BookedEvents { user: &'a UserId, manifest: &'a ManifestId },
 }
 
 /// Body of a request.
@@ -141,6 +145,7 @@ impl Call<'_> {
             Self::GroupMembers(_) => (Purpose::GroupMembers, Method::GET, PAGE_BYTES),
             Self::EventHead { .. } => (Purpose::EventMinimalRead, Method::GET, OBJECT_BYTES),
             Self::EventFull { .. } => (Purpose::EventFullRead, Method::GET, OBJECT_BYTES),
+            Self::BookedEvents { .. } => (Purpose::Resync, Method::GET, PAGE_BYTES),
         }
     }
 
@@ -161,6 +166,9 @@ impl Call<'_> {
             // Under the default calendar: elsewhere a deleted event can stay readable by its immutable id.
             Self::EventHead { user, event, .. } | Self::EventFull { user, event, .. } => {
                 format!("/v1.0/users/{}/calendar/events/{}", segment(user.as_str()), segment(event.as_str()))
+            }
+            Self::BookedEvents { user, .. } => {
+                format!("/v1.0/users/{}/calendar/events", segment(user.as_str()))
             }
         }
     }
@@ -186,6 +194,11 @@ impl Call<'_> {
                 let lists = [fields::EVENT_HEAD, fields::EVENT_STORED, fields::EVENT_READ_ONLY];
                 Some(format!("{}&{}", select(&lists), expand(manifest)))
             }
+            Self::BookedEvents { manifest, .. } => {
+                let lists = [fields::EVENT_HEAD, fields::EVENT_BOOKED];
+                let (fields, property) = (select(&lists), expand(manifest));
+                Some(format!("{}&{fields}&{property}&$top={EVENTS_PER_PAGE}", booked(manifest)))
+            }
         }
     }
 }
@@ -198,6 +211,14 @@ fn select<F: Field>(lists: &[&[F]]) -> String {
 fn expand(manifest: &ManifestId) -> String {
     let filter = format!("id eq '{}'", fields::add_in_property(manifest));
     format!("$expand={}($filter={})", fields::EXTENDED_PROPERTIES, utf8_percent_encode(&filter, QUERY_VALUE))
+}
+
+/// Events that carry the add-in's property, whatever its value.
+fn booked(manifest: &ManifestId) -> String {
+    let property = fields::add_in_property(manifest);
+    let filter =
+        format!("{}/Any(ep: ep/id eq '{property}' and ep/value ne null)", fields::EXTENDED_PROPERTIES);
+    format!("$filter={}", utf8_percent_encode(&filter, QUERY_VALUE))
 }
 
 /// Everything but unreserved characters, and `@` for the sake of readable principal names.
@@ -274,6 +295,10 @@ mod tests {
             (
                 Call::EventFull { user: &user, event: &event, manifest: &manifest },
                 format!("{at_event}?{head},{rest}&{expand}"),
+            ),
+            (
+                Call::BookedEvents { user: &user, manifest: &manifest },
+                format!("https://graph.microsoft.com/v1.0/users/2189c720-90d5-44ff-818b-fe585706ee90/calendar/events?$filter=singleValueExtendedProperties/Any(ep:%20ep/id%20eq%20%27String%20%7B00020329-0000-0000-C000-000000000046%7D%20Name%20cecp-0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f%27%20and%20ep/value%20ne%20null)&{head},start,end,recurrence&{expand}&$top=50"),
             ),
         ] {
             assert_eq!(url(&call), expected);

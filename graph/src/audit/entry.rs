@@ -35,6 +35,8 @@ pub enum Purpose {
     EventMinimalRead,
     /// Second read of an event: the listed fields.
     EventFullRead,
+    /// `GET /users/{id}/calendar/events`, a page of those that carry the add-in's property.
+    Resync,
     /// `GET /{tenant}/v2.0/.well-known/openid-configuration` at the authority.
     OidcConfiguration,
     /// The tenant's signing keys, where the discovery document says.
@@ -43,7 +45,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// All purposes, for metrics that start at zero.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Token,
         Self::CreateSubscription,
         Self::RenewSubscription,
@@ -56,6 +58,7 @@ impl Purpose {
         Self::GroupMembers,
         Self::EventMinimalRead,
         Self::EventFullRead,
+        Self::Resync,
         Self::OidcConfiguration,
         Self::OidcKeys,
     ];
@@ -75,6 +78,7 @@ impl Purpose {
             Self::GroupMembers => "groupMembers",
             Self::EventMinimalRead => "eventMinimalRead",
             Self::EventFullRead => "eventFullRead",
+            Self::Resync => "resync",
             Self::OidcConfiguration => "oidcConfiguration",
             Self::OidcKeys => "oidcKeys",
         }

@@ -377,3 +377,39 @@ async fn events_with_and_without_the_property_and_deleted_ones() {
     assert_eq!(client.unrequested_members(), 0);
     sim.check_audit().await;
 }
+
+#[tokio::test]
+async fn booked_events_come_by_pages_and_nothing_else_comes() {
+    let sim = Sim::start(json!({})).await;
+    let outlook = sim.other().await;
+    outlook.make(&meeting(None)).await;
+    let mut made = HashSet::new();
+    for number in 0..120 {
+        made.insert(outlook.make(&meeting(Some(&format!(r#"{{"version":{number}}}"#)))).await);
+    }
+    let (mut listed, mut sizes, mut page) = (HashSet::new(), Vec::new(), None);
+    loop {
+        let answer = sim.client.booked_events(&cause(), &user(), &manifest(), page.as_ref()).await.unwrap();
+        sizes.push(answer.events.len());
+        for event in answer.events {
+            assert!(event.head.is_organizer && event.head.add_in_value.is_some());
+            assert_eq!(event.end, "2027-03-01T10:00:00Z".parse::<Timestamp>().unwrap());
+            listed.insert(event.head.id);
+        }
+        page = answer.next;
+        if page.is_none() {
+            break;
+        }
+    }
+    assert_eq!((sizes, listed), (vec![50, 50, 20], made));
+    assert_eq!(sim.purposes(), [Purpose::Token, Purpose::Resync, Purpose::Resync, Purpose::Resync]);
+    assert_eq!(sim.client.unrequested_members(), 0);
+    sim.check_audit().await;
+
+    let first = sim.client.booked_events(&cause(), &user(), &manifest(), None).await.unwrap();
+    let other = UserId::parse(&member(1)).unwrap();
+    let before = sim.purposes().len();
+    let foreign = sim.client.booked_events(&cause(), &other, &manifest(), first.next.as_ref()).await;
+    assert!(foreign.is_err(), "a page of one calendar is none of another");
+    assert_eq!(sim.purposes().len(), before, "and nothing was sent");
+}

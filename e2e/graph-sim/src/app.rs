@@ -6,8 +6,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::Clock, directory::Directory, events::Calendars, events::Concurrency, events::DeltaTokens,
-    faults::Faults, journal::Journal, login::SigningKey, notify::Notifier, subscriptions::Subscriptions,
-    world::Settings,
+    faults::Faults, journal::Journal, login::SigningKey, notify::Notifier, policies::AccessPolicies,
+    quota::Quota, subscriptions::Subscriptions, world::Settings,
 };
 
 pub(crate) struct App {
@@ -21,6 +21,8 @@ pub(crate) struct App {
     pub(crate) delta: DeltaTokens,
     pub(crate) subscriptions: Mutex<Subscriptions>,
     pub(crate) notifier: Notifier,
+    pub(crate) quota: Quota,
+    pub(crate) policies: AccessPolicies,
     pub(crate) journal: Journal,
     /// To notification URLs.
     pub(crate) outbound: reqwest::Client,

@@ -9,6 +9,7 @@ use axum::{
 use http::{Method, StatusCode, header, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{
     app::{App, lock},
@@ -16,8 +17,10 @@ use crate::{
     events::DeltaChange,
     faults,
     login::{UserTokenRequest, user_token},
+    notify::{self, LifecycleEvent},
     request::is_own_origin,
     subscriptions,
+    world::ROLES,
 };
 
 /// Longest single advance of the clock, in seconds: a year.
@@ -27,6 +30,81 @@ const LONGEST_ADVANCE: u64 = 366 * 86_400;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Advance {
     advance_seconds: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LifecycleRequest {
+    subscription_id: Uuid,
+    lifecycle_event: LifecycleEvent,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Removal {
+    subscription_id: Uuid,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UserChange {
+    user_id: Uuid,
+    mailbox: Option<bool>,
+    #[serde(default)]
+    deleted: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ApplicationChange {
+    tenant_id: Uuid,
+    client_id: Uuid,
+    enabled: Option<bool>,
+    roles: Option<Vec<String>>,
+    secret: Option<String>,
+}
+
+/// Graph tells of a subscription; what it removes is gone before it is told.
+fn lifecycle(app: &Arc<App>, asked: &LifecycleRequest) -> Result<Value, (StatusCode, String)> {
+    let id = asked.subscription_id;
+    let now = app.clock.now();
+    let found = lock(&app.subscriptions).get(id, now).cloned().ok_or_else(|| unknown("subscription", id))?;
+    if found.lifecycle_notification_url.is_none() {
+        return Err((StatusCode::CONFLICT, format!("subscription {id} has no lifecycleNotificationUrl")));
+    }
+    if asked.lifecycle_event == LifecycleEvent::SubscriptionRemoved {
+        lock(&app.subscriptions).remove(id, now);
+    }
+    notify::lifecycle(app, &found, asked.lifecycle_event);
+    Ok(json!({}))
+}
+
+fn user(app: &App, change: &UserChange) -> Result<Value, (StatusCode, String)> {
+    let mut directory = lock(&app.directory);
+    let found = match (change.deleted, change.mailbox) {
+        (true, None) => directory.delete_user(change.user_id),
+        (false, Some(mailbox)) => directory.set_mailbox(change.user_id, mailbox),
+        _ => return Err(bad("give either mailbox or deleted: true")),
+    };
+    if found { Ok(json!({})) } else { Err(unknown("user", change.user_id)) }
+}
+
+fn application(app: &App, change: ApplicationChange) -> Result<Value, (StatusCode, String)> {
+    if let Some(role) = change.roles.iter().flatten().find(|role| !ROLES.contains(&role.as_str())) {
+        return Err(bad(format!("roles: {role} is no role that is simulated")));
+    }
+    let found = lock(&app.directory).change_application(change.tenant_id, change.client_id, |application| {
+        application.enabled = change.enabled.unwrap_or(application.enabled);
+        if let Some(roles) = change.roles {
+            application.roles = roles;
+        }
+        application.secret = change.secret.or(application.secret.take());
+    });
+    if found { Ok(json!({})) } else { Err(unknown("application", change.client_id)) }
+}
+
+fn unknown(what: &str, id: Uuid) -> (StatusCode, String) {
+    (StatusCode::NOT_FOUND, format!("there is no {what} {id}"))
 }
 
 pub(crate) fn answer(app: &Arc<App>, parts: &Parts, body: Result<Bytes, GraphError>) -> Response {
@@ -44,7 +122,14 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
     }
     let path = parts.uri.path();
     match (&parts.method, path) {
-        (&Method::GET, "/_sim/counters") => Ok(app.journal.counters()),
+        (&Method::GET, "/_sim/counters") => {
+            let mut counters = app.journal.counters();
+            if let Some(counters) = counters.as_object_mut() {
+                counters.insert("peakConcurrency".to_owned(), app.concurrency.peak().into());
+                counters.insert("overQuota".to_owned(), app.quota.refused().into());
+            }
+            Ok(counters)
+        }
         (&Method::GET, "/_sim/requests") => to_value(&app.journal.requests()),
         (&Method::GET, "/_sim/subscriptions") => to_value(&lock(&app.subscriptions).all(app.clock.now())),
         (&Method::POST, "/_sim/subscriptions") => {
@@ -62,6 +147,20 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
             app.delta.change(change).map_err(bad)?;
             Ok(json!({}))
         }
+        (&Method::GET, "/_sim/faults") => Ok(app.faults.injected()),
+        (&Method::POST, "/_sim/lifecycle") => lifecycle(app, &read(body)?),
+        (&Method::POST, "/_sim/subscriptions/remove") => {
+            let Removal { subscription_id } = read(body)?;
+            let removed = lock(&app.subscriptions).remove(subscription_id, app.clock.now());
+            removed.map(|_| json!({})).ok_or_else(|| unknown("subscription", subscription_id))
+        }
+        (&Method::POST, "/_sim/users") => user(app, &read(body)?),
+        (&Method::POST, "/_sim/apps") => application(app, read(body)?),
+        (&Method::POST, "/_sim/policies") => {
+            app.policies.change(app, read(body)?);
+            Ok(json!({}))
+        }
+        (&Method::GET, "/_sim/clock") => Ok(json!({"now": app.clock.now()})),
         (&Method::POST, "/_sim/clock") => {
             let advance: Advance = read(body)?;
             if advance.advance_seconds > LONGEST_ADVANCE {
@@ -87,6 +186,11 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
             | "/_sim/notifications"
             | "/_sim/faults"
             | "/_sim/clock"
+            | "/_sim/lifecycle"
+            | "/_sim/subscriptions/remove"
+            | "/_sim/users"
+            | "/_sim/apps"
+            | "/_sim/policies"
             | "/_sim/delta"
             | "/_sim/user-token",
         ) => Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} does not take {}", parts.method))),

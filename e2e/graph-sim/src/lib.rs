@@ -14,6 +14,8 @@ mod journal;
 mod login;
 mod notify;
 mod odata;
+mod policies;
+mod quota;
 mod request;
 mod route;
 mod server;

@@ -25,6 +25,7 @@ use crate::{
     control,
     directory::Directory,
     errors::GraphError,
+    faults::broken,
     graph,
     journal::Arrival,
     login,
@@ -62,6 +63,8 @@ pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
         delta: crate::events::DeltaTokens::default(),
         subscriptions: std::sync::Mutex::default(),
         notifier: notify::Notifier::default(),
+        quota: crate::quota::Quota::default(),
+        policies: crate::policies::AccessPolicies::default(),
         journal: crate::journal::Journal::default(),
         outbound,
         tasks: TaskTracker::new(),
@@ -140,6 +143,17 @@ async fn answer(app: &Arc<App>, request: axum::extract::Request) -> Response {
         user_agent: text(header::USER_AGENT.as_str()).as_deref(),
     });
     let refuse = |error| graph::respond(app, client_request_id.as_deref(), Err(error));
+    let fault = app.faults.next(parts.uri.path());
+    if let Some(fault) = fault.filter(|fault| !fault.is_carried_out()) {
+        // Nothing of it is looked at; that it came is in the log.
+        return match fault.answer(app, client_request_id.as_deref()) {
+            Some(response) => {
+                app.journal.answered(ticket, response.status().as_u16());
+                response
+            }
+            None => broken(),
+        };
+    }
     let response = match read(body).await {
         Err(error) => refuse(error),
         Ok(body) => match Request::new(parts.method, &parts.uri, parts.headers, body) {
@@ -155,7 +169,7 @@ async fn answer(app: &Arc<App>, request: axum::extract::Request) -> Response {
         },
     };
     app.journal.answered(ticket, response.status().as_u16());
-    response
+    if fault.is_some() { broken() } else { response }
 }
 
 async fn read(body: Body) -> Result<Bytes, GraphError> {

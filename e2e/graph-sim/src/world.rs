@@ -5,7 +5,10 @@ use std::{collections::HashSet, fmt::Display};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::login::{Certificate, Credentials, Federated, FederatedEntry};
+use crate::{
+    login::{Certificate, Credentials, Federated, FederatedEntry},
+    quota::Limits,
+};
 
 /// Application permissions that the simulator knows the effect of.
 pub(crate) const ROLES: &[&str] = &[
@@ -26,6 +29,17 @@ pub(crate) const ROLES: &[&str] = &[
 const SUBSCRIPTION_MAX_MINUTES: u32 = 10_070;
 /// Life of an access token in the documentation's samples, in seconds (graph-facts §8).
 const TOKEN_LIFETIME_SECONDS: u32 = 3_599;
+
+/// Writes on subscriptions per app and tenant in 20 seconds (graph-facts §5).
+const SUBSCRIPTION_WRITES: u32 = 1_000;
+/// Calls on subscriptions per app and tenant in 20 seconds (graph-facts §5).
+const SUBSCRIPTION_CALLS: u32 = 5_000;
+/// Calls per app and mailbox in 10 minutes (graph-facts §5).
+const MAILBOX_REQUESTS: u32 = 10_000;
+
+fn limit(given: Option<u32>, documented: u32) -> usize {
+    usize::try_from(given.unwrap_or(documented)).unwrap_or(usize::MAX)
+}
 
 /// Why a world file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +73,7 @@ pub(crate) struct Settings {
     pub(crate) strict_subscription_role: bool,
     pub(crate) subscription_max_minutes: u32,
     pub(crate) token_lifetime_seconds: u32,
+    pub(crate) limits: Limits,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +84,9 @@ struct File {
     strict_subscription_role: bool,
     subscription_max_minutes: Option<u32>,
     token_lifetime_seconds: Option<u32>,
+    subscription_writes_per_20s: Option<u32>,
+    subscription_calls_per_20s: Option<u32>,
+    mailbox_requests_per_10_min: Option<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -98,6 +116,9 @@ pub(crate) struct AppRegistration {
     pub(crate) credentials: Credentials,
     #[serde(default)]
     pub(crate) roles: Vec<String>,
+    /// Whether the tenant's administrator lets it sign in.
+    #[serde(skip, default = "yes")]
+    pub(crate) enabled: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -157,6 +178,11 @@ impl World {
             strict_subscription_role: file.strict_subscription_role,
             subscription_max_minutes: file.subscription_max_minutes.unwrap_or(SUBSCRIPTION_MAX_MINUTES),
             token_lifetime_seconds: file.token_lifetime_seconds.unwrap_or(TOKEN_LIFETIME_SECONDS),
+            limits: Limits {
+                subscription_writes: limit(file.subscription_writes_per_20s, SUBSCRIPTION_WRITES),
+                subscription_calls: limit(file.subscription_calls_per_20s, SUBSCRIPTION_CALLS),
+                mailbox_requests: limit(file.mailbox_requests_per_10_min, MAILBOX_REQUESTS),
+            },
         };
         if settings.subscription_max_minutes < 45 {
             let value = settings.subscription_max_minutes;

@@ -135,6 +135,36 @@ impl Directory {
         Some(all.into_iter().filter_map(object).collect())
     }
 
+    /// Changes an app registration; whether there is one. Tokens that were issued before keep what they say.
+    pub(crate) fn change_application(
+        &mut self,
+        tenant: Uuid,
+        client_id: Uuid,
+        change: impl FnOnce(&mut Application),
+    ) -> bool {
+        let app = self.tenants.get_mut(&tenant).and_then(|tenant| tenant.apps.get_mut(&client_id));
+        app.map(|app| change(Arc::make_mut(app))).is_some()
+    }
+
+    /// Gives a user a mailbox or takes it; whether there is such a user.
+    pub(crate) fn set_mailbox(&mut self, id: Uuid, mailbox: bool) -> bool {
+        let user = self.tenants.values_mut().find_map(|tenant| tenant.users.get_mut(&id));
+        user.map(|user| Arc::make_mut(user).mailbox = mailbox).is_some()
+    }
+
+    /// Deletes a user, memberships included; whether there was one.
+    pub(crate) fn delete_user(&mut self, id: Uuid) -> bool {
+        let Some(tenant) = self.tenants.values_mut().find(|tenant| tenant.users.contains_key(&id)) else {
+            return false;
+        };
+        tenant.by_name.retain(|_, user| *user != id);
+        tenant.by_address.retain(|_, user| *user != id);
+        for (_, members) in tenant.groups.values_mut() {
+            members.remove(&id);
+        }
+        tenant.users.remove(&id).is_some()
+    }
+
     pub(crate) fn add_member(&mut self, tenant: Uuid, group: Uuid, member: Uuid) -> Result<(), MemberFault> {
         let tenant = self.tenants.get_mut(&tenant).ok_or(MemberFault::NoGroup)?;
         let exists = tenant.users.contains_key(&member) || tenant.groups.contains_key(&member);

@@ -115,6 +115,16 @@ fn enter(call: &Call<'_>, key: &str) -> Result<Arc<User>, GraphError> {
             format!("The requested user '{key}' is invalid."),
         )
     })?;
+    let (app, caller) = (call.app, &call.caller);
+    let now = app.clock.now();
+    if !app.policies.allow(caller.tenant, caller.client_id, user.id, now) {
+        return Err(GraphError::new(
+            StatusCode::FORBIDDEN,
+            "ErrorAccessDenied",
+            "Access to OData is disabled.",
+        ));
+    }
+    app.quota.mailbox(app.settings.limits, (caller.tenant, caller.client_id, user.id), now)?;
     if user.mailbox {
         return Ok(user);
     }

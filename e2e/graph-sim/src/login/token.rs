@@ -61,6 +61,13 @@ pub(super) fn answer(app: &Arc<App>, request: &Request, ticket: Ticket) -> Login
         ));
     };
     app.journal.by(ticket, tenant, application.client_id);
+    if !application.enabled {
+        return Err(LoginError::new(
+            "unauthorized_client",
+            7_000_112,
+            format!("Application '{client_id}'({client_id}) is disabled."),
+        ));
+    }
     let proof = prove(app, request, tenant, &application, secret.as_deref(), &form)?;
     let resource = resource(required(&form, "scope")?, tenant)?;
     issue(app, tenant, &application, &resource, proof)

@@ -64,6 +64,9 @@ pub(super) async fn deliver(app: Arc<App>, mut batch: Vec<Item>, permit: Option<
 
 /// Expired and deleted subscriptions send nothing.
 fn is_wanted(app: &App, item: &Item) -> bool {
+    if item.last {
+        return true;
+    }
     let now = app.clock.now();
     let wanted = lock(&app.subscriptions).get(item.subscription, now).is_some();
     if !wanted {

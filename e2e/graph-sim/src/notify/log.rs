@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::payload::LifecycleEvent;
 use crate::{app::lock, subscriptions::ChangeType};
 
 /// Notifications that are kept; older ones are dropped.
@@ -38,10 +39,22 @@ struct Attempt {
 struct Delivery {
     time: Timestamp,
     subscription_id: Uuid,
-    change_type: ChangeType,
-    event_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change_type: Option<ChangeType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifecycle_event: Option<LifecycleEvent>,
     state: State,
     attempts: Vec<Attempt>,
+}
+
+/// What a notification tells of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum What<'a> {
+    /// A change of that event.
+    Change(ChangeType, &'a str),
+    Lifecycle(LifecycleEvent),
 }
 
 /// Which notification of the log.
@@ -58,13 +71,11 @@ struct Inner {
 pub(super) struct Log(Mutex<Inner>);
 
 impl Log {
-    pub(super) fn add(
-        &self,
-        subscription_id: Uuid,
-        change_type: ChangeType,
-        event_id: &str,
-        time: Timestamp,
-    ) -> Entry {
+    pub(super) fn add(&self, subscription_id: Uuid, what: What<'_>, time: Timestamp) -> Entry {
+        let (change_type, event_id, lifecycle_event) = match what {
+            What::Change(kind, event) => (Some(kind), Some(event.to_owned()), None),
+            What::Lifecycle(event) => (None, None, Some(event)),
+        };
         let mut inner = lock(&self.0);
         if inner.all.len() >= KEPT && inner.all.pop_front().is_some() {
             inner.dropped += 1;
@@ -74,7 +85,8 @@ impl Log {
             time,
             subscription_id,
             change_type,
-            event_id: event_id.to_owned(),
+            event_id,
+            lifecycle_event,
             state: State::Pending,
             attempts: Vec::new(),
         });

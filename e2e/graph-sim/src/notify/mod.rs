@@ -15,10 +15,15 @@ use tokio::sync::Semaphore;
 use url::Url;
 use uuid::Uuid;
 
-use self::{log::Log, payload::Notification};
+pub(crate) use self::payload::LifecycleEvent;
+use self::{
+    log::{Log, What},
+    payload::{Lifecycle, Notification, Payload},
+};
 use crate::{
     app::{App, lock},
     events::Change,
+    faults::Fate,
     subscriptions::Subscription,
 };
 
@@ -36,9 +41,11 @@ const ECHO: Duration = Duration::from_millis(150);
 pub(crate) struct Item {
     subscription: Uuid,
     url: String,
-    notification: Notification,
+    notification: Payload,
     /// Its place in the log.
     entry: log::Entry,
+    /// Whether it is sent although the subscription is gone.
+    last: bool,
 }
 
 /// One host: what waits for it, and whether somebody takes care of that.
@@ -107,19 +114,48 @@ fn announce(app: &Arc<App>, change: &Change) {
     let now = app.clock.now();
     let listening = lock(&app.subscriptions).listening(change.tenant, change.user, change.kind, now);
     for subscription in listening {
-        enqueue(app, &subscription, Notification::of(&subscription, change), change);
+        let times = match app.faults.fate() {
+            Fate::Sent => 1,
+            Fate::Twice => 2,
+            Fate::Lost { told } => {
+                if told {
+                    lifecycle(app, &subscription, LifecycleEvent::Missed);
+                }
+                0
+            }
+        };
+        for _ in 0..times {
+            let event = if subscription.immutable_ids { &change.immutable_id } else { &change.id };
+            let entry =
+                app.notifier.log.add(subscription.id, What::Change(change.kind, event), app.clock.now());
+            let url = subscription.notification_url.clone();
+            let notification = Payload::Change(Notification::of(&subscription, change));
+            enqueue(app, Item { subscription: subscription.id, url, notification, entry, last: false });
+        }
     }
 }
 
-fn enqueue(app: &Arc<App>, subscription: &Subscription, notification: Notification, change: &Change) {
-    let url = subscription.notification_url.clone();
-    let host = Url::parse(&url).map_or_else(|_| url.clone(), |url| url.origin().ascii_serialization());
-    let event = if subscription.immutable_ids { &change.immutable_id } else { &change.id };
-    let entry = app.notifier.log.add(subscription.id, change.kind, event, app.clock.now());
-    let item = Item { subscription: subscription.id, url, notification, entry };
+/// Sends a lifecycle notification; whether the subscription has a URL for it.
+pub(crate) fn lifecycle(app: &Arc<App>, subscription: &Subscription, event: LifecycleEvent) -> bool {
+    let Some(url) = subscription.lifecycle_notification_url.clone() else { return false };
+    let entry = app.notifier.log.add(subscription.id, What::Lifecycle(event), app.clock.now());
+    let notification = Payload::Lifecycle(Lifecycle::of(subscription, event));
+    // The last that is told of a subscription is told when it is gone.
+    let last = event == LifecycleEvent::SubscriptionRemoved;
+    enqueue(app, Item { subscription: subscription.id, url, notification, entry, last });
+    true
+}
+
+fn enqueue(app: &Arc<App>, item: Item) {
+    let url = &item.url;
+    let host = Url::parse(url).map_or_else(|_| url.clone(), |url| url.origin().ascii_serialization());
     let mut hosts = lock(&app.notifier.hosts);
     let at = hosts.entry(host.clone()).or_default();
-    at.waiting.push_back(item);
+    if app.faults.reorders() {
+        at.waiting.push_front(item);
+    } else {
+        at.waiting.push_back(item);
+    }
     if !std::mem::replace(&mut at.tended, true) {
         app.tasks.spawn(tend(Arc::clone(app), host, Arc::clone(&at.permits)));
     }

@@ -1,6 +1,6 @@
 //! The envelope, in the member order and letter case of the real capture (graph-facts §3.1).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -10,7 +10,53 @@ use crate::{
 
 #[derive(Debug, Serialize)]
 pub(super) struct Collection<'a> {
-    pub(super) value: Vec<&'a Notification>,
+    pub(super) value: Vec<&'a Payload>,
+}
+
+/// One item of the envelope.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Payload {
+    /// Something changed in a calendar.
+    Change(Notification),
+    /// Something is up with the subscription itself.
+    Lifecycle(Lifecycle),
+}
+
+/// Lifecycle events (graph-facts §4), with Graph's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum LifecycleEvent {
+    Missed,
+    SubscriptionRemoved,
+    ReauthorizationRequired,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names are Graph's")]
+pub(super) struct Lifecycle {
+    subscription_id: Uuid,
+    subscription_expiration_date_time: String,
+    tenant_id: Uuid,
+    client_state: Option<String>,
+    lifecycle_event: LifecycleEvent,
+}
+
+impl Lifecycle {
+    pub(super) fn of(subscription: &Subscription, event: LifecycleEvent) -> Self {
+        Self {
+            subscription_id: subscription.id,
+            subscription_expiration_date_time: expiration(subscription),
+            tenant_id: subscription.tenant_id,
+            client_state: subscription.client_state.clone(),
+            lifecycle_event: event,
+        }
+    }
+}
+
+fn expiration(subscription: &Subscription) -> String {
+    format!("{:.7}", subscription.expires).replace('Z', "+00:00")
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -40,10 +86,9 @@ impl Notification {
     pub(super) fn of(subscription: &Subscription, change: &Change) -> Self {
         let id = if subscription.immutable_ids { &change.immutable_id } else { &change.id };
         let resource = format!("Users/{}/Events/{id}", change.user);
-        let expires = format!("{:.7}", subscription.expires);
         Self {
             subscription_id: subscription.id,
-            subscription_expiration_date_time: expires.replace('Z', "+00:00"),
+            subscription_expiration_date_time: expiration(subscription),
             change_type: change.kind,
             resource: resource.clone(),
             resource_data: ResourceData {

@@ -136,7 +136,11 @@ pub(super) fn expiry(call: &Call<'_>, asked: &str) -> Result<Timestamp, GraphErr
             format!("Subscription expiration can only be {most} minutes in the future."),
         ));
     }
-    Ok(asked.max(clock.after(SHORTEST)))
+    let given = asked.max(clock.after(SHORTEST));
+    // Clients are told a shorter life than they asked for at times (msgraph-sdk-dotnet#2930).
+    let shorter =
+        call.app.faults.shorter_expiry().map(|minutes| clock.after(Duration::from_mins(minutes.into())));
+    Ok(shorter.map_or(given, |shorter| given.min(shorter)))
 }
 
 /// Whose default calendar the resource names (graph-facts §1.2, §1.6).
@@ -161,5 +165,9 @@ fn user_of(call: &Call<'_>, resource: &str) -> Result<Arc<User>, GraphError> {
         |reason: String| GraphError::extension(StatusCode::NOT_FOUND, "Create", "NotFound", &reason);
     let user = lock(&call.app.directory).user_named(call.caller.tenant, key);
     let user = user.ok_or_else(|| not_found(format!("The requested user '{key}' is invalid.")))?;
+    let (app, caller) = (call.app, &call.caller);
+    if !app.policies.allow(caller.tenant, caller.client_id, user.id, app.clock.now()) {
+        return Err(GraphError::extension(StatusCode::FORBIDDEN, "Create", "Forbidden", "Forbidden"));
+    }
     if user.mailbox { Ok(user) } else { Err(not_found("Not Found".to_owned())) }
 }

@@ -19,8 +19,16 @@ use crate::{
 /// Subscriptions on a page; Graph does not document its number.
 const PAGE: usize = 100;
 
-/// graph-facts §1.5: exactly the read permission, unless the world is lenient.
+/// Within the quota, and with exactly the read permission, unless the world is lenient (graph-facts §1.5, §5).
 fn permitted(call: &Call<'_>, operation: &str) -> Result<(), GraphError> {
+    let (app, caller) = (call.app, &call.caller);
+    let writes = call.request.method != http::Method::GET;
+    app.quota.subscription(
+        app.settings.limits,
+        (caller.tenant, caller.client_id),
+        writes,
+        app.clock.now(),
+    )?;
     let strict = call.app.settings.strict_subscription_role;
     let roles: &[&str] =
         if strict { &["Calendars.Read"] } else { &["Calendars.Read", "Calendars.ReadWrite"] };
@@ -61,6 +69,19 @@ fn own(call: &Call<'_>, id: &str) -> Result<Subscription, GraphError> {
     } else {
         Err(not_found())
     }
+}
+
+/// What is left when the user is gone (graph-facts §1.6): the list shows it, and nothing can be done about it.
+fn of_a_user(call: &Call<'_>, one: &Subscription, operation: &str) -> Result<(), GraphError> {
+    if lock(&call.app.directory).user(one.tenant_id, one.user_id).is_some() {
+        return Ok(());
+    }
+    if call.request.method == http::Method::GET {
+        let message = "There was an error processing a storage extension.";
+        return Err(GraphError::new(StatusCode::NOT_FOUND, "ExtensionError", message));
+    }
+    let reason = format!("The requested user '{}@{}' is invalid.", one.user_id, one.tenant_id);
+    Err(GraphError::extension(StatusCode::NOT_FOUND, operation, "NotFound", &reason))
 }
 
 /// The whole object, nulls included. clientState is told to its creator, once (graph-facts §1.1, §1.5).
@@ -112,7 +133,9 @@ pub(crate) async fn create(call: &Call<'_>) -> Result<Reply, GraphError> {
 pub(crate) fn get(call: &Call<'_>, id: &str) -> Result<Reply, GraphError> {
     call.query.only(&[])?;
     permitted(call, "Read")?;
-    Ok(Reply::ok(entity(call, &own(call, id)?, None)))
+    let one = own(call, id)?;
+    of_a_user(call, &one, "Read")?;
+    Ok(Reply::ok(entity(call, &one, None)))
 }
 
 pub(crate) fn list(call: &Call<'_>) -> Result<Reply, GraphError> {
@@ -141,6 +164,7 @@ pub(crate) async fn update(call: &Call<'_>, id: &str) -> Result<Reply, GraphErro
     let body = call.request.json()?;
     permitted(call, "Update")?;
     let one = own(call, id)?;
+    of_a_user(call, &one, "Update")?;
     let mut members = Members::new(&body, "body", "subscription")?;
     let expiry = members.text("expirationDateTime")?.not_null("expirationDateTime", "Edm.DateTimeOffset")?;
     let url = members.text("notificationUrl")?.not_null("notificationUrl", "Edm.String")?;
@@ -159,6 +183,7 @@ pub(crate) async fn update(call: &Call<'_>, id: &str) -> Result<Reply, GraphErro
         ));
     }
     let expires = expiry.map(|asked| draft::expiry(call, asked)).transpose()?;
+    let expires = expires.filter(|_| !call.app.faults.patch_keeps_expiry());
     if let Some(url) = url {
         notification_url("notificationUrl", url)?;
         validate(call.app, url).await?;
@@ -172,6 +197,7 @@ pub(crate) fn delete(call: &Call<'_>, id: &str) -> Result<Reply, GraphError> {
     call.query.only(&[])?;
     permitted(call, "Delete")?;
     let one = own(call, id)?;
+    of_a_user(call, &one, "Delete")?;
     let removed = lock(&call.app.subscriptions).remove(one.id, call.app.clock.now());
     removed.map(|_| Reply::no_content()).ok_or_else(not_found)
 }
@@ -181,6 +207,6 @@ pub(crate) fn reauthorize(call: &Call<'_>, id: &str) -> Result<Reply, GraphError
     call.query.only(&[])?;
     call.request.no_body()?;
     permitted(call, "Reauthorize")?;
-    own(call, id)?;
+    of_a_user(call, &own(call, id)?, "Reauthorize")?;
     Ok(Reply::no_content())
 }

@@ -7,6 +7,7 @@ mod control;
 mod credentials;
 mod directory;
 mod events;
+mod faults;
 mod login;
 mod notifications;
 mod receiver;

@@ -198,6 +198,18 @@ impl App<'_> {
         Answer::read(request.send().await.unwrap()).await
     }
 
+    /// A call whose answer may break off.
+    pub(crate) async fn try_call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<String, reqwest::Error> {
+        let request = self.sim.http.request(method, self.sim.url(path)).bearer_auth(&self.token);
+        let request = if let Some(body) = body { request.json(body) } else { request };
+        request.send().await?.text().await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, &[], None).await
     }

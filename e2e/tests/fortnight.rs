@@ -16,6 +16,6 @@ async fn two_weeks_pass_without_an_expiry_a_duplicate_or_an_orphan() {
     assert_eq!((figures.expired, figures.duplicates, figures.orphans), (0, 0, 0), "{figures:?}");
     assert!(figures.renewals >= 2 * settings.mailboxes, "each is renewed at least twice: {figures:?}");
     assert!(figures.busiest_minute_ratio <= 2.0, "{figures:?}");
-    assert!(figures.errors > 0, "the faults came: {figures:?}");
+    assert!(figures.faults > 20 && figures.kinds > 4, "the faults came: {figures:?}");
     control_plane.stop().await.unwrap();
 }

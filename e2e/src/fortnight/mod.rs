@@ -186,14 +186,10 @@ impl<'a> Rehearsal<'a> {
     }
 
     async fn faults(&self, share: f64) -> anyhow::Result<()> {
-        let body = if share > 0.0 {
-            json!({"random": {"seed": self.seed, "share": share, "kinds": [
-                "throttled", "unavailable", "badGateway", "timeout", "extensionServiceUnavailable", "connectionReset",
-                "unauthorized", "tokenThrottled",
-            ]}, "retryAfterSeconds": 1})
-        } else {
-            json!({})
-        };
+        let body = json!({"random": {"seed": self.seed, "share": share, "kinds": [
+            "throttled", "unavailable", "badGateway", "timeout", "extensionServiceUnavailable", "connectionReset",
+            "unauthorized", "tokenThrottled",
+        ]}, "retryAfterSeconds": 1});
         self.system.graph.post("/_sim/faults", &body).await.map(drop)
     }
 
@@ -227,7 +223,8 @@ impl<'a> Rehearsal<'a> {
             })
             .collect();
         ensure!(known.len() == settings.mailboxes, "{} of the objects know a subscription", known.len());
-        self.tally.conclude(&known, &living, &requests).context("the simulator's log")
+        let injected = self.system.graph.get("/_sim/faults").await?;
+        self.tally.conclude(&known, &living, &requests, &injected).context("the simulator's log")
     }
 }
 

@@ -19,8 +19,10 @@ pub struct Figures {
     pub busiest_minute_ratio: f64,
     /// Renewals that succeeded.
     pub renewals: usize,
-    /// Answers of Graph that were errors.
-    pub errors: usize,
+    /// Faults that were injected, of every kind.
+    pub faults: u64,
+    /// Kinds of faults that were injected.
+    pub kinds: usize,
 }
 
 /// Counts as it goes.
@@ -40,6 +42,7 @@ impl Tally {
         known: &[(String, String)],
         living: &[Value],
         requests: &[Value],
+        injected: &Value,
     ) -> anyhow::Result<Figures> {
         let ids: HashSet<&str> = known.iter().map(|(_, id)| id.as_str()).collect();
         let mut per_user: HashMap<&str, usize> = HashMap::new();
@@ -48,11 +51,10 @@ impl Tally {
             *per_user.entry(text(one, "userId")?).or_default() += 1;
             orphans += usize::from(!ids.contains(text(one, "id")?));
         }
+        let injected = injected.get("injected").and_then(Value::as_object).context("no member injected")?;
         let mut renewals = Vec::new();
-        let mut errors = 0;
         for one in requests {
             let status = one.get("status").and_then(Value::as_u64);
-            errors += usize::from(status.is_none_or(|status| status >= 400));
             if text(one, "method")? == "PATCH" && status == Some(200) {
                 renewals.push(text(one, "time")?.parse::<Timestamp>()?);
             }
@@ -63,7 +65,8 @@ impl Tally {
             orphans,
             busiest_minute_ratio: busiest_minute_ratio(&renewals),
             renewals: renewals.len(),
-            errors,
+            faults: injected.values().filter_map(Value::as_u64).sum(),
+            kinds: injected.len(),
         })
     }
 }
@@ -133,8 +136,10 @@ mod tests {
             serde_json::json!({"method": "PATCH", "status": 200, "time": "2026-11-23T10:00:00Z"}),
             serde_json::json!({"method": "PATCH", "status": 429, "time": "2026-11-23T10:00:00Z"}),
         ];
-        let figures = Tally::default().conclude(&known, &living, &requests).unwrap();
+        let injected =
+            serde_json::json!({"injected": {"throttled": 3, "timeout": 1}, "lostNotifications": 0});
+        let figures = Tally::default().conclude(&known, &living, &requests, &injected).unwrap();
         assert_eq!((figures.duplicates, figures.orphans), (1, 1));
-        assert_eq!((figures.renewals, figures.errors), (1, 1));
+        assert_eq!((figures.renewals, figures.faults, figures.kinds), (1, 4, 2));
     }
 }

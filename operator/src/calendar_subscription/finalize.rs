@@ -63,8 +63,8 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
     let scope = context.scopes.get(&object.scope);
     let ids = remote_ids(context, &object);
     if object.forced {
-        let text = "deleted by force: a Graph subscription that is left ends by itself within 7 days";
-        loud(context, &raw, &object, "ForceDeleted", text).await?;
+        let text = format!("deleted by force: {}", lapse(&object));
+        loud(context, &raw, &object, "ForceDeleted", &text).await?;
     } else if !ids.is_empty() {
         let attempt = Attempt::of(("finalize", &ids));
         if let Some(left) = context.holds.remaining(&object.uid, attempt) {
@@ -83,8 +83,9 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
                 return Ok(delay.min(DEADLINE.saturating_sub(age)));
             }
             let text = format!(
-                "the Graph subscription could not be ended in time ({}): it ends by itself within 7 days",
-                why.message
+                "the Graph subscription could not be ended in time ({}): {}",
+                why.message,
+                lapse(&object)
             );
             loud(context, &raw, &object, "DeletionGaveUp", &text).await?;
         }
@@ -110,6 +111,14 @@ fn remote_ids(context: &Context, object: &Validated) -> Vec<SubscriptionId> {
         }
     }
     ids
+}
+
+/// When what is left at Graph ends by itself.
+fn lapse(object: &Validated) -> String {
+    match object.remote {
+        Some(remote) => format!("it ends by itself at {}", remote.expires_at),
+        None => "what a sweep saw of it ends by itself within 7 days".to_owned(),
+    }
 }
 
 struct Why {

@@ -41,7 +41,7 @@ pub mod rehearsal {
     };
 
     use super::Clock;
-    use crate::{context::Context, kept::Kept, key::Key, watch::Follow};
+    use crate::{context::Context, kept::Kept, watch::Follow};
 
     /// Names the file that holds by how many seconds the clock is ahead.
     pub const VARIABLE: &str = "ROOMKEEPER_CLOCK_FILE";

@@ -61,7 +61,7 @@ pub async fn apply(
                 object,
                 scope,
                 "ForceDeleted",
-                "deleted by force: Graph subscriptions that are left end by themselves within 7 days",
+                &format!("deleted by force: {}", lapse(context, scope)),
             )
             .await?;
         }
@@ -71,7 +71,7 @@ pub async fn apply(
                 object,
                 scope,
                 "DeletionGaveUp",
-                "the Graph subscriptions could not be ended in time: they end by themselves within 7 days",
+                &format!("the Graph subscriptions could not be ended in time: {}", lapse(context, scope)),
             )
             .await?;
         }
@@ -99,6 +99,20 @@ async fn end_leftovers(context: &Context, object: &AccessScope, scope: &Validate
         delete(&client, &cause, &id).await?;
     }
     Ok(())
+}
+
+/// When what is left at Graph ends by itself.
+fn lapse(context: &Context, scope: &Validated) -> String {
+    let last = context
+        .subscriptions
+        .under(&super::term(&scope.key))
+        .iter()
+        .filter_map(|key| Some(context.subscriptions.get(key)?.status?.subscription?.expires_at.0))
+        .max();
+    match last {
+        Some(last) => format!("what is left at Graph ends by itself, the last at {last}"),
+        None => "nothing is known to be left at Graph".to_owned(),
+    }
 }
 
 async fn loud(

@@ -5,14 +5,15 @@ use std::{hash::Hash as _, sync::Arc};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use roomkeeper_crds::{
-    AccessScope, AccessScopeSpec,
+    AccessScope, AccessScopeSpec, annotation,
     condition::{CredentialsValid, MembersResolved},
 };
-use roomkeeper_graph::{Cause, Decision, GoneReason, GraphClient, GraphError, Group, Reason};
+use roomkeeper_graph::{Cause, Decision, GoneReason, GraphClient, GraphError, Group, Reason, UserId};
 
 use super::{
     directory::Members,
     plan::{Answers, Trouble, World},
+    shrink,
     validate::Validated,
 };
 use crate::{context::Context, graph_trouble, key::Key};
@@ -26,8 +27,7 @@ pub async fn dereference(
 ) -> World {
     let elder = elder(context, object);
     let (counts, remote) = context.watched.of_scope(&scope.key);
-    let (mut answers, due) =
-        context.memory.answers(&scope.uid, scope.generation, scope.requested.as_deref(), now);
+    let (mut answers, due) = context.memory.answers(&scope.uid, scope.generation, scope.asked(), now);
     let serves = elder.is_none() && scope.deleted_at.is_none() && !scope.suspend;
     let mut failures = 0;
     if due && serves {
@@ -64,6 +64,7 @@ async fn ask(context: &Context, object: &AccessScope, scope: &Validated, now: Ti
     let answers = |credential, members| Answers {
         generation: scope.generation,
         requested: scope.requested.clone(),
+        confirmed: scope.confirmed.clone(),
         credential,
         members,
     };
@@ -85,10 +86,16 @@ async fn ask(context: &Context, object: &AccessScope, scope: &Validated, now: Ti
     }
     context.memory.keep_client(&scope.uid, &client);
     match members(&client, &cause, scope, now).await {
-        Ok(members) => {
-            install(context, scope, &Arc::new(members));
-            answers(Ok(()), Some(Ok(())))
-        }
+        Ok(members) => match guard(context, scope, members) {
+            Guarded::Whole(members) => {
+                install(context, scope, &Arc::new(members));
+                answers(Ok(()), Some(Ok(())))
+            }
+            Guarded::Held(members, trouble) => {
+                install(context, scope, &Arc::new(members));
+                answers(Ok(()), Some(Err(trouble)))
+            }
+        },
         Err(trouble) => answers(Ok(()), Some(Err(trouble))),
     }
 }
@@ -153,6 +160,49 @@ fn directory_trouble(error: &GraphError, group: &str) -> Trouble<MembersResolved
         }
     };
     Trouble { reason, message: format!("group {group}: {}", graph_trouble::text(error)), stalled, wait }
+}
+
+enum Guarded {
+    /// It takes effect.
+    Whole(Members),
+    /// It takes effect but for those who would lose their subscription.
+    Held(Members, Trouble<MembersResolved>),
+}
+
+/// Holds a large shrink back until a person confirms it.
+fn guard(context: &Context, scope: &Validated, members: Members) -> Guarded {
+    let living: Vec<UserId> = context
+        .subscriptions
+        .under(&super::term(&scope.key))
+        .iter()
+        .filter_map(|key| context.subscriptions.get(key)?.status)
+        .filter(|status| status.subscription.is_some())
+        .filter_map(|status| status.user_id?.parse().ok())
+        .collect();
+    let Some(shrink) = shrink::large(&living, &members, scope.max_shrink_percent) else {
+        return Guarded::Whole(members);
+    };
+    if scope.confirmed.as_deref() == Some(shrink.token.as_str()) {
+        tracing::info!(scope = %scope.key, ending = shrink.ending, "a large shrink was confirmed");
+        return Guarded::Whole(members);
+    }
+    let message = format!(
+        "the groups as they are now would end {} of {} subscriptions, more than membership.maxShrinkPercent {}: held back. If that is meant, run: kubectl annotate -n {} accessscope {} {}={} --overwrite",
+        shrink.ending,
+        shrink.living,
+        scope.max_shrink_percent,
+        scope.key.namespace,
+        scope.key.name,
+        annotation::CONFIRM_SHRINK,
+        shrink.token,
+    );
+    let trouble = Trouble {
+        reason: MembersResolved::ShrinkHeld,
+        message,
+        stalled: true,
+        wait: Some(scope.refresh_interval),
+    };
+    Guarded::Held(members.sparing(living), trouble)
 }
 
 /// Puts new members into the directory and has the controller look at those whom the change concerns.

@@ -27,6 +27,8 @@ pub struct Members {
     restricted: Option<HashSet<UserId>>,
     /// Members of the DenyAccess groups.
     denied: HashSet<UserId>,
+    /// Whoever keeps a subscription until a large shrink is confirmed.
+    spared: HashSet<UserId>,
     /// When.
     resolved_at: Timestamp,
 }
@@ -53,12 +55,20 @@ impl Members {
                 PolicyMode::DenyAccess => denied.extend(members),
             }
         }
-        Self { policies, restricted, denied, resolved_at }
+        Self { policies, restricted, denied, spared: HashSet::new(), resolved_at }
+    }
+
+    /// The same, but nobody of these loses what they have.
+    #[must_use]
+    pub fn sparing(self, spared: impl IntoIterator<Item = UserId>) -> Self {
+        Self { spared: spared.into_iter().collect(), ..self }
     }
 
     /// Whether a user is within: deny beats restrict, and with any restrict policy only members are.
     pub fn contains(&self, user: &UserId) -> bool {
-        !self.denied.contains(user) && self.restricted.as_ref().is_none_or(|members| members.contains(user))
+        let within = !self.denied.contains(user)
+            && self.restricted.as_ref().is_none_or(|members| members.contains(user));
+        within || self.spared.contains(user)
     }
 
     /// How many users are within; `None` where everybody is but some.

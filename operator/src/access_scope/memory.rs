@@ -27,12 +27,12 @@ struct Scope {
 }
 
 impl Memory {
-    /// What came back last, and whether it is time to ask again: for another generation or request it always is.
+    /// What came back last, and whether it is time to ask again: for another generation, request or confirmation it always is.
     pub fn answers(
         &self,
         uid: &str,
         generation: i64,
-        requested: Option<&str>,
+        (requested, confirmed): (Option<&str>, Option<&str>),
         now: Timestamp,
     ) -> (Option<Answers>, bool) {
         let mut all = self.all();
@@ -42,6 +42,7 @@ impl Memory {
             Some(answers) => {
                 answers.generation != generation
                     || answers.requested.as_deref() != requested
+                    || answers.confirmed.as_deref() != confirmed
                     || scope.ask_at.is_none_or(|at| at <= now)
             }
         };

@@ -5,6 +5,7 @@ pub mod dereference;
 pub mod directory;
 pub mod memory;
 pub mod plan;
+pub mod shrink;
 pub mod status;
 pub mod validate;
 
@@ -145,7 +146,7 @@ impl Reconcile for AccessScope {
 
 /// Sets when Graph is asked next; what was not asked this time keeps its time.
 fn remember(context: &Context, scope: &validate::Validated, ask_in: Duration, now: Timestamp) {
-    let (_, due) = context.memory.answers(&scope.uid, scope.generation, scope.requested.as_deref(), now);
+    let (_, due) = context.memory.answers(&scope.uid, scope.generation, scope.asked(), now);
     if due && let Ok(at) = now.checked_add(ask_in) {
         context.memory.ask_at(&scope.uid, at);
     }

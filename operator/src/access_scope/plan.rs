@@ -28,6 +28,8 @@ pub struct Answers {
     pub generation: i64,
     /// Request that was answered by it.
     pub requested: Option<String>,
+    /// Confirmation that was looked at.
+    pub confirmed: Option<String>,
     /// Whether a token was obtained.
     pub credential: Result<(), Trouble<CredentialsValid>>,
     /// Whether the groups were read; `None` without a token.

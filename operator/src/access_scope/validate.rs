@@ -33,6 +33,10 @@ pub struct Validated {
     pub refresh_interval: Duration,
     /// Age from which members prove nothing.
     pub max_staleness: Duration,
+    /// Share of the living subscriptions, in percent, that one read of the groups may end.
+    pub max_shrink_percent: u8,
+    /// Value of the annotation that confirms a larger one.
+    pub confirmed: Option<String>,
     /// Whether it is suspended.
     pub suspend: bool,
     /// The status as last written.
@@ -76,9 +80,18 @@ pub fn validate(scope: &AccessScope) -> Result<Validated, ValidateError> {
         policies: policies.collect::<Result<_, _>>()?,
         refresh_interval: membership.refresh_interval.into(),
         max_staleness: membership.max_staleness.into(),
+        max_shrink_percent: membership.max_shrink_percent,
+        confirmed: scope.annotations().get(annotation::CONFIRM_SHRINK).cloned(),
         suspend: scope.spec.suspend,
         status: scope.status.clone().unwrap_or_default(),
     })
+}
+
+impl Validated {
+    /// What people ask for by annotations: a run, and a shrink.
+    pub fn asked(&self) -> (Option<&str>, Option<&str>) {
+        (self.requested.as_deref(), self.confirmed.as_deref())
+    }
 }
 
 /// The value that asks for a run, cut to what fits into the status.

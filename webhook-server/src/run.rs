@@ -33,7 +33,10 @@ use crate::{
         self, Queue,
         embedded::{EmbeddedQueue, Options},
     },
-    worker::{LivePermissions, PermitGate, Subscriptions, Waits, Worker, WorkerMetrics, WorkerParts},
+    worker::{
+        LivePermissions, PermitGate, ResyncMetrics, ResyncParts, Resyncs, Subscriptions, Waits, Worker,
+        WorkerMetrics, WorkerParts,
+    },
 };
 
 /// Time between two looks at the queue's health.
@@ -76,7 +79,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         let watch =
             subscriptions.clone().watch(parts.client.clone(), namespaces, gates.kube, shutdown.clone());
         tasks.spawn("index of CalendarSubscriptions", watch);
-        tasks.spawn("worker", worker(&args, &parts, &registry, &queue, subscriptions)?.run(shutdown.clone()));
+        let (worker, resyncs) = worker(&args, &parts, &registry, &queue, subscriptions)?;
+        tasks.spawn("worker", worker.run(shutdown.clone()));
+        tasks.spawn("resyncs", resyncs.run(shutdown.clone()));
     } else {
         gates.kube.ready();
     }
@@ -110,6 +115,8 @@ struct Parts {
     http: Http,
     audit: Arc<dyn AuditSink>,
     allowed_hosts: AllowedHosts,
+    /// Name of this process in audit and claims.
+    identity: String,
 }
 
 impl Parts {
@@ -131,7 +138,7 @@ impl Parts {
         let audit = FileAudit::open(&args.audit_dir, &identity)
             .with_context(|| format!("--audit-dir {} --identity {identity}", args.audit_dir.display()))?;
         let allowed_hosts = AllowedHosts::new(&args.allowed_host).context("--allowed-host")?;
-        Ok(Self { client, http, audit: Arc::new(audit), allowed_hosts })
+        Ok(Self { client, http, audit: Arc::new(audit), allowed_hosts, identity })
     }
 }
 
@@ -192,24 +199,34 @@ fn worker(
     registry: &Registry,
     queue: &Arc<EmbeddedQueue>,
     subscriptions: Subscriptions,
-) -> anyhow::Result<Arc<Worker>> {
-    let reader = ScopeClients::new(
+) -> anyhow::Result<(Arc<Worker>, Arc<Resyncs>)> {
+    let reader = Arc::new(ScopeClients::new(
         parts.client.clone(),
         parts.http.clone(),
         parts.allowed_hosts.clone(),
         Arc::clone(&parts.audit),
-    );
-    Ok(Worker::new(WorkerParts {
+    ));
+    let worker = Worker::new(WorkerParts {
         queue: Arc::clone(queue) as Arc<dyn Queue>,
         client: parts.client.clone(),
         subscriptions,
         permissions: Arc::new(LivePermissions::new(parts.client.clone())),
-        reader: Arc::new(reader),
+        reader: Arc::clone(&reader) as _,
         audit: Arc::clone(&parts.audit),
         metrics: WorkerMetrics::new(registry)?,
         workers: usize::from(args.workers),
         waits: Waits::default(),
-    }))
+    });
+    let resyncs = Resyncs::new(
+        &worker,
+        ResyncParts {
+            client: parts.client.clone(),
+            listing: reader,
+            identity: parts.identity.clone(),
+            metrics: ResyncMetrics::new(registry)?,
+        },
+    );
+    Ok((worker, resyncs))
 }
 
 async fn keep_keys(loader: KeyLoader, gate: Gate, shutdown: CancellationToken) {

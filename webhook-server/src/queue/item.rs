@@ -16,7 +16,7 @@ pub enum Item {
     V1Lifecycle(LifecycleItem),
 }
 
-/// A change notification of one event.
+/// A change of one event: notified, or found by reading the calendar again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventItem {
@@ -30,6 +30,9 @@ pub struct EventItem {
     pub subscription_uid: String,
     /// At least one of the notifications merged into this item said `deleted`.
     pub deleted: bool,
+    /// Nothing notified it: it was found by reading the calendar again. False once a notification is merged in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub found: bool,
     /// When the oldest notification merged into this item arrived.
     pub received_at: Timestamp,
 }
@@ -66,6 +69,7 @@ const DELETED: u8 = 1;
 const MISSED: u8 = 1 << 1;
 const SUBSCRIPTION_REMOVED: u8 = 1 << 2;
 const REAUTHORIZATION_REQUIRED: u8 = 1 << 3;
+const NOTIFIED: u8 = 1 << 4;
 
 /// Items with the same key are merged; the hash keeps rows and memory small whatever the ids' lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,7 +107,7 @@ impl Item {
     /// What accumulates when items merge.
     pub(crate) fn flags(&self) -> u8 {
         match self {
-            Self::V1Event(event) => bit(event.deleted, DELETED),
+            Self::V1Event(event) => bit(event.deleted, DELETED) | bit(!event.found, NOTIFIED),
             Self::V1Lifecycle(LifecycleItem { events, .. }) => {
                 bit(events.missed, MISSED)
                     | bit(events.subscription_removed, SUBSCRIPTION_REMOVED)
@@ -126,6 +130,7 @@ impl Item {
         match self {
             Self::V1Event(mut event) => {
                 event.deleted |= flags & DELETED != 0;
+                event.found &= flags & NOTIFIED == 0;
                 event.received_at = event.received_at.min(first_received);
                 Self::V1Event(event)
             }
@@ -169,6 +174,7 @@ mod tests {
             event_id: event_id.to_owned(),
             subscription_uid: "s".to_owned(),
             deleted,
+            found: false,
             received_at: Timestamp::UNIX_EPOCH,
         })
     }
@@ -190,5 +196,16 @@ mod tests {
     fn flags_accumulate() {
         let merged = event("e", false).merged(event("e", true).flags(), Timestamp::UNIX_EPOCH);
         assert_eq!(merged, event("e", true));
+    }
+
+    #[test]
+    fn what_was_found_and_is_notified_counts_as_notified() {
+        let Item::V1Event(item) = event("e", false) else { panic!("not an event") };
+        let found = Item::V1Event(EventItem { found: true, ..item });
+        assert_eq!(found.clone().merged(found.flags(), Timestamp::UNIX_EPOCH), found);
+        let both = found.flags() | event("e", false).flags();
+        assert_eq!(found.merged(both, Timestamp::UNIX_EPOCH), event("e", false));
+        let row = serde_json::to_string(&event("e", false)).unwrap();
+        assert!(!row.contains("found"), "rows of notifications are as they were: {row}");
     }
 }

@@ -58,6 +58,9 @@ pub trait Queue: Send + Sync + 'static {
     /// Deletes dead letters; returns how many were found.
     async fn purge(&self, ids: &[u64]) -> Result<usize, LeaseError>;
 
+    /// Of each of the keys, whether an item is stored that is not settled; dead letters do not count.
+    async fn holds(&self, keys: &[Key]) -> Result<Vec<bool>, LeaseError>;
+
     /// Figures as of the last commit.
     fn stats(&self) -> Stats;
 

@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
 use roomkeeper_crds::{
-    CalendarSubscription,
+    CalendarSubscription, CalendarSubscriptionStatus,
     annotation::MANAGER_WORKER,
-    calendar_subscription::{Delivery, DeliveryState, Lifecycle, LifecycleEvent},
+    calendar_subscription::{Delivery, DeliveryState, Lifecycle, LifecycleEvent, ResyncClaim},
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -30,6 +31,27 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Tries against other writers of the same object.
 const TRIES: u32 = 5;
 
+/// How old `lastReceivedAt` may be while notifications arrive.
+const HEARD_WITHIN: SignedDuration = SignedDuration::from_hours(6);
+
+/// What an update did.
+#[derive(Debug)]
+pub(super) enum Update {
+    /// The object says it now, or said it already.
+    Done(Box<CalendarSubscription>),
+    /// What the object says forbids it.
+    Refused(Box<CalendarSubscription>),
+    /// The object is gone, or another one has its name.
+    Gone,
+}
+
+/// Whether notifications arrive and that is to be told: on a change, otherwise at most every 6 hours.
+pub(super) fn is_news(delivery: Option<&Delivery>, received_at: Timestamp) -> bool {
+    let told = delivery.filter(|delivery| delivery.state == Some(DeliveryState::Receiving));
+    let last = told.and_then(|delivery| delivery.last_received_at.as_ref());
+    last.is_none_or(|last| received_at.duration_since(last.0) > HEARD_WITHIN)
+}
+
 /// Reports of delivery.
 #[derive(Clone)]
 pub struct DeliveryReports {
@@ -42,25 +64,68 @@ impl DeliveryReports {
         Self { client }
     }
 
-    /// Notifications arrive: says so once.
-    pub(super) async fn receiving(&self, subscription: &CalendarSubscription) -> Result<(), Failure> {
-        let receiving = |delivery: Delivery| Delivery { state: Some(DeliveryState::Receiving), ..delivery };
-        self.update(subscription.clone(), receiving).await
+    /// Notifications arrive: says so, if [`is_news`].
+    pub(super) async fn receiving(
+        &self,
+        subscription: &CalendarSubscription,
+        received_at: Timestamp,
+    ) -> Result<(), Failure> {
+        let receiving = |_: &CalendarSubscriptionStatus, delivery: Delivery| {
+            if !is_news(Some(&delivery), received_at) {
+                return Some(delivery);
+            }
+            let last_received_at = Some(Time(whole_second(received_at)));
+            Some(Delivery { state: Some(DeliveryState::Receiving), last_received_at, ..delivery })
+        };
+        self.update(subscription.clone(), receiving).await.map(drop)
+    }
+
+    /// Claims the open resync request of a CalendarSubscription until `until`.
+    pub(super) async fn claim(
+        &self,
+        name: &ObjectName,
+        uid: &str,
+        claim: &ResyncClaim,
+        free: impl Fn(&CalendarSubscriptionStatus) -> bool,
+    ) -> Result<Update, Failure> {
+        let Some(subscription) = self.of(name, uid).await? else { return Ok(Update::Gone) };
+        let change = |status: &CalendarSubscriptionStatus, delivery: Delivery| {
+            free(status).then(|| Delivery { resync_claim: Some(claim.clone()), ..delivery })
+        };
+        self.update(subscription, change).await
+    }
+
+    /// Changes `delivery` as the holder of its claim: refused when it is another's.
+    pub(super) async fn as_holder(
+        &self,
+        name: &ObjectName,
+        uid: &str,
+        holder: &str,
+        change: impl Fn(Delivery) -> Delivery,
+    ) -> Result<Update, Failure> {
+        let Some(subscription) = self.of(name, uid).await? else { return Ok(Update::Gone) };
+        let change = |_: &CalendarSubscriptionStatus, delivery: Delivery| {
+            let mine = delivery.resync_claim.as_ref().is_some_and(|claim| claim.holder == holder);
+            mine.then(|| change(delivery))
+        };
+        self.update(subscription, change).await
+    }
+
+    async fn of(&self, name: &ObjectName, uid: &str) -> Result<Option<CalendarSubscription>, Failure> {
+        let found = self.get(name).await?;
+        Ok(found.filter(|subscription| subscription.metadata.uid.as_deref() == Some(uid)))
     }
 
     /// Passes a lifecycle notification on; false when the CalendarSubscription is gone.
     pub(super) async fn lifecycle(&self, name: &ObjectName, item: &LifecycleItem) -> Result<bool, Failure> {
         let Some(event) = most_severe(item.events) else { return Ok(false) };
-        let Some(subscription) = self.get(name).await? else { return Ok(false) };
-        if subscription.metadata.uid.as_deref() != Some(item.subscription_uid.as_str()) {
-            return Ok(false);
-        }
+        let Some(subscription) = self.of(name, &item.subscription_uid).await? else { return Ok(false) };
         let reported = Lifecycle {
             event,
             received_at: Time(item.received_at),
             subscription_id: item.subscription_id.clone(),
         };
-        self.update(subscription, |delivery| merged(delivery, &reported)).await?;
+        self.update(subscription, |_, delivery| Some(merged(delivery, &reported))).await?;
         Ok(true)
     }
 
@@ -79,8 +144,8 @@ impl DeliveryReports {
     async fn update(
         &self,
         mut subscription: CalendarSubscription,
-        change: impl Fn(Delivery) -> Delivery,
-    ) -> Result<(), Failure> {
+        change: impl Fn(&CalendarSubscriptionStatus, Delivery) -> Option<Delivery>,
+    ) -> Result<Update, Failure> {
         let (Some(namespace), Some(name)) = (&subscription.metadata.namespace, &subscription.metadata.name)
         else {
             return Err(Failure::Internal);
@@ -88,11 +153,13 @@ impl DeliveryReports {
         let at = ObjectName { namespace: namespace.clone(), name: name.clone() };
         let uid = subscription.metadata.uid.clone();
         for _ in 0..TRIES {
-            let before =
-                subscription.status.as_ref().and_then(|status| status.delivery.clone()).unwrap_or_default();
-            let after = change(before.clone());
+            let status = subscription.status.clone().unwrap_or_default();
+            let before = status.delivery.clone().unwrap_or_default();
+            let Some(after) = change(&status, before.clone()) else {
+                return Ok(Update::Refused(Box::new(subscription)));
+            };
             if after == before {
-                return Ok(());
+                return Ok(Update::Done(Box::new(subscription)));
             }
             let patch = json!({
                 "apiVersion": "roomkeeper.dev/v1alpha1",
@@ -103,13 +170,13 @@ impl DeliveryReports {
             let params = PatchParams::apply(MANAGER_WORKER).force();
             let api = self.api(&at.namespace);
             match timeout(TIMEOUT, api.patch_status(&at.name, &params, &Patch::Apply(&patch))).await {
-                Ok(Ok(_)) => return Ok(()),
+                Ok(Ok(written)) => return Ok(Update::Done(Box::new(written))),
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 => match self.get(&at).await? {
                     Some(fresh) if fresh.metadata.uid == uid => subscription = fresh,
-                    _ => return Ok(()),
+                    _ => return Ok(Update::Gone),
                 },
                 // Deleted meanwhile: nobody is left to report to.
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(()),
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(Update::Gone),
                 Ok(Err(error)) => {
                     tracing::warn!(error = %shown(&error), "status.delivery could not be written");
                     return Err(failure(&error));
@@ -119,6 +186,11 @@ impl DeliveryReports {
         }
         Err(Failure::Conflict)
     }
+}
+
+/// Times are kept in whole seconds.
+pub(super) fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// One of several that arrived together; what the operator does about it covers the lesser ones.
@@ -136,9 +208,7 @@ fn most_severe(events: LifecycleEvents) -> Option<LifecycleEvent> {
 
 /// A repeated delivery of what is reported already, or an older one, changes nothing.
 fn merged(delivery: Delivery, reported: &Lifecycle) -> Delivery {
-    let cut = Time(
-        jiff::Timestamp::from_second(reported.received_at.0.as_second()).unwrap_or(reported.received_at.0),
-    );
+    let cut = Time(whole_second(reported.received_at.0));
     let newer = delivery.lifecycle.as_ref().is_none_or(|known| {
         known.received_at < cut
             || (known.received_at == cut
@@ -169,6 +239,21 @@ mod tests {
         let one = LifecycleEvents { missed: false, ..two };
         assert_eq!(most_severe(one), Some(LifecycleEvent::ReauthorizationRequired));
         assert_eq!(most_severe(LifecycleEvents::default()), None);
+    }
+
+    #[test]
+    fn hearing_is_told_at_first_and_then_every_six_hours() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert!(is_news(None, at("2026-11-23T10:00:00Z")));
+        let silent = Delivery { state: Some(DeliveryState::NoTrafficYet), ..Delivery::default() };
+        assert!(is_news(Some(&silent), at("2026-11-23T10:00:00Z")));
+        let told = Delivery {
+            state: Some(DeliveryState::Receiving),
+            last_received_at: Some(Time(at("2026-11-23T10:00:00Z"))),
+            ..Delivery::default()
+        };
+        assert!(!is_news(Some(&told), at("2026-11-23T16:00:00Z")));
+        assert!(is_news(Some(&told), at("2026-11-23T16:00:01Z")));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use roomkeeper_crds::{
     BookingRecord, BookingRecordSpec,
-    calendar_subscription::DeliveryState,
     name::{booking_record, log_hash},
 };
 use roomkeeper_graph::{
@@ -19,7 +18,7 @@ use roomkeeper_graph::{
 
 use super::{
     decide::{self, Verdict, Write},
-    delivery::DeliveryReports,
+    delivery::{self, DeliveryReports},
     mailbox::{Mailboxes, Place},
     outcome::{Outcome, Setback},
     permission::{Answer, Denial, Permissions},
@@ -58,31 +57,35 @@ enum Start {
 }
 
 /// Ids of the item, checked.
-struct Subject<'a> {
-    item: &'a EventItem,
-    name: ObjectName,
-    user: UserId,
-    cause: Cause,
+pub(super) struct Subject<'a> {
+    pub(super) item: &'a EventItem,
+    pub(super) name: ObjectName,
+    pub(super) user: UserId,
+    pub(super) cause: Cause,
     /// Not found is not news: Graph said `deleted`, or it was looked for often enough.
-    may_be_gone: bool,
+    pub(super) may_be_gone: bool,
 }
 
 impl Parts {
-    /// Works on one notification. `found_missing` is how often the event was not found before.
-    pub(super) async fn event(&self, item: &EventItem, found_missing: u32) -> Result<Outcome, Setback> {
+    /// Works on one change at its place in the mailbox. `found_missing` is how often the event was not found before.
+    pub(super) async fn event(
+        &self,
+        item: &EventItem,
+        place: &Place,
+        found_missing: u32,
+    ) -> Result<Outcome, Setback> {
         let (Ok(user), Ok(mut event)) = (UserId::parse(&item.user_id), EventId::parse(&item.event_id)) else {
             return Ok(Outcome::Invalid);
         };
         let Some(name) = self.subscriptions.find(&item.subscription_uid) else {
             return Err(Setback::Unsettled);
         };
-        let place = self.mailboxes.of(&item.tenant_id, &item.user_id).enter().await.map_err(Setback::Wait)?;
         let cause = Cause::new(format!("CalendarSubscription/{}/{}", name.namespace, name.name));
         let may_be_gone = item.deleted || found_missing >= super::MISSING_LOOKS;
         let mut subject = Subject { item, name, user, cause, may_be_gone };
         let mut last = Failure::Conflict;
         for _ in 0..STARTS {
-            match self.start(&subject, &event, &place).await? {
+            match self.start(&subject, &event, place).await? {
                 Start::Done(outcome) => return Ok(outcome),
                 Start::Over(failure) => last = failure,
                 Start::Series(master) => {
@@ -100,7 +103,7 @@ impl Parts {
             Ok(permit) => permit,
             Err(outcome) => return Ok(Start::Done(outcome)),
         };
-        self.report_receiving(&permit).await;
+        self.report_receiving(subject.item, &permit).await;
         let Ok(manifest) = ManifestId::parse(&permit.scope.spec.add_in.manifest_id) else {
             return Err(Setback::Failed(Failure::Rejected));
         };
@@ -150,7 +153,7 @@ impl Parts {
     }
 
     /// A fresh permit, or the outcome where there is none.
-    async fn permit(&self, subject: &Subject<'_>) -> Result<Result<Permit, Outcome>, Setback> {
+    pub(super) async fn permit(&self, subject: &Subject<'_>) -> Result<Result<Permit, Outcome>, Setback> {
         match self.permissions.ask(&subject.name, subject.item).await.map_err(Setback::Failed)? {
             Answer::Allowed(permit) => Ok(Ok(*permit)),
             Answer::Unsettled => Err(Setback::Unsettled),
@@ -168,7 +171,11 @@ impl Parts {
     }
 
     /// The same permit while it holds, else a fresh one.
-    async fn still(&self, permit: Permit, subject: &Subject<'_>) -> Result<Result<Permit, Outcome>, Setback> {
+    pub(super) async fn still(
+        &self,
+        permit: Permit,
+        subject: &Subject<'_>,
+    ) -> Result<Result<Permit, Outcome>, Setback> {
         let mut permit = permit;
         for _ in 0..ASKS {
             if permit.holds() {
@@ -182,13 +189,13 @@ impl Parts {
         Ok(Ok(permit))
     }
 
-    /// Done once per subscription. A failure is no reason to hold the notification up: the next one tries again.
-    async fn report_receiving(&self, permit: &Permit) {
+    /// A failure is no reason to hold the notification up: the next one tries again.
+    async fn report_receiving(&self, item: &EventItem, permit: &Permit) {
         let delivery = permit.subscription.status.as_ref().and_then(|status| status.delivery.as_ref());
-        if delivery.and_then(|delivery| delivery.state) == Some(DeliveryState::Receiving) {
+        if item.found || !delivery::is_news(delivery, item.received_at) {
             return;
         }
-        if let Err(failure) = self.delivery.receiving(&permit.subscription).await {
+        if let Err(failure) = self.delivery.receiving(&permit.subscription, item.received_at).await {
             tracing::warn!(failure = failure.as_str(), "status.delivery.state could not be written yet");
         }
     }
@@ -200,6 +207,10 @@ impl Parts {
         event: &EventId,
         head: Option<&EventHead>,
     ) -> Result<(), Setback> {
+        if subject.item.found {
+            // Nothing was notified; the reads have entries of their own.
+            return Ok(());
+        }
         let entry = AuditEntry::Notification {
             time: Timestamp::now(),
             scope: scope_name(permit),

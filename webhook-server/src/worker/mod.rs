@@ -12,6 +12,7 @@ mod permission;
 mod permit;
 mod reader;
 mod records;
+mod resync;
 mod spec;
 mod subscriptions;
 mod tries;
@@ -22,7 +23,11 @@ use jiff::Timestamp;
 use kube::Client;
 use roomkeeper_crds::name::log_hash;
 use roomkeeper_graph::audit::AuditSink;
-use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -33,6 +38,7 @@ pub use self::{
     permit::{Permit, PermitGate},
     reader::{ReadError, Reader, Wanted},
     records::Records,
+    resync::{Listing, ResyncMetrics, ResyncParts, Resyncs},
     subscriptions::{ObjectName, Subscriptions},
 };
 use self::{event::Parts, mailbox::Mailboxes, outcome::Setback, tries::Memory};
@@ -205,17 +211,20 @@ impl Worker {
     }
 
     async fn work(&self, leased: &Leased, shutdown: &CancellationToken) -> Result<Outcome, Setback> {
-        let slot = tokio::select! {
-            slot = self.slots.acquire() => slot,
-            () = shutdown.cancelled() => return Err(Setback::Failed(Failure::Interrupted)),
-        };
-        let Ok(_slot) = slot else { return Err(Setback::Failed(Failure::Internal)) };
         match &leased.item {
             Item::V1Event(item) => {
+                // The place comes first: items of a busy mailbox wait for it without keeping a worker from the others.
+                let mailbox = self.parts.mailboxes.of(&item.tenant_id, &item.user_id);
+                let place = tokio::select! {
+                    place = mailbox.enter() => place.map_err(Setback::Wait)?,
+                    () = shutdown.cancelled() => return Err(Setback::Failed(Failure::Interrupted)),
+                };
+                let _slot = self.slot(shutdown).await?;
                 let missing = self.memory.of(leased.lease.key()).missing;
-                self.parts.event(item, missing).await
+                self.parts.event(item, &place, missing).await
             }
             Item::V1Lifecycle(item) => {
+                let _slot = self.slot(shutdown).await?;
                 let Some(name) = self.parts.subscriptions.find(&item.subscription_uid) else {
                     return Err(Setback::Unsettled);
                 };
@@ -225,6 +234,13 @@ impl Worker {
                     Err(failure) => Err(Setback::Failed(failure)),
                 }
             }
+        }
+    }
+
+    async fn slot(&self, shutdown: &CancellationToken) -> Result<SemaphorePermit<'_>, Setback> {
+        tokio::select! {
+            slot = self.slots.acquire() => slot.map_err(|_closed| Setback::Failed(Failure::Internal)),
+            () = shutdown.cancelled() => Err(Setback::Failed(Failure::Interrupted)),
         }
     }
 
@@ -290,7 +306,8 @@ impl Worker {
     async fn acknowledge(&self, leased: &Leased, outcome: Outcome) {
         let key = leased.lease.key();
         self.memory.forget(key);
-        if outcome.wrote() {
+        let notified = !matches!(&leased.item, Item::V1Event(item) if item.found);
+        if outcome.wrote() && notified {
             let waited = Timestamp::now().duration_since(leased.item.received_at());
             self.metrics.recorded(Duration::try_from(waited).unwrap_or_default());
         }

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use kube::{Api, Client, api::PostParams, core::ObjectMeta};
+use kube::{
+    Api, Client,
+    api::{ListParams, PostParams},
+    core::ObjectMeta,
+};
 use roomkeeper_crds::{
     BookingRecord, BookingRecordSpec,
     annotation::{LABEL_SCOPE, MANAGER_WORKER},
@@ -14,6 +18,9 @@ use crate::queue::Failure;
 
 /// Longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Records asked for at a time: one can have 32 KiB.
+const PER_PAGE: u32 = 100;
 
 /// Longest value of a label.
 const LABEL_LIMIT: usize = 63;
@@ -47,6 +54,25 @@ impl Records {
     pub(super) async fn get(&self, record: &ObjectName) -> Result<Option<BookingRecord>, Failure> {
         let answer = timeout(TIMEOUT, self.api(&record.namespace).get_opt(&record.name)).await;
         settled(answer)
+    }
+
+    /// Looks at every record of a CalendarSubscription, page by page.
+    pub(super) async fn each(
+        &self,
+        subscription: &ObjectName,
+        mut look: impl FnMut(BookingRecord),
+    ) -> Result<(), Failure> {
+        let api = self.api(&subscription.namespace);
+        let selector = format!("spec.subscriptionRef.name={}", subscription.name);
+        let mut page = ListParams::default().fields(&selector).limit(PER_PAGE);
+        loop {
+            let list = settled(timeout(TIMEOUT, api.list(&page)).await)?;
+            list.items.into_iter().for_each(&mut look);
+            match list.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => page.continue_token = Some(token),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Creates a record that was absent.

@@ -77,7 +77,7 @@ fn seconds(time: Timestamp) -> Time {
 }
 
 /// Graph writes unused members as null; the record leaves them out.
-fn recurrence(value: &Value) -> Result<Recurrence, SpecError> {
+pub(super) fn recurrence(value: &Value) -> Result<Recurrence, SpecError> {
     let mut value = value.clone();
     for part in ["pattern", "range"] {
         if let Some(members) = value.get_mut(part).and_then(Value::as_object_mut) {

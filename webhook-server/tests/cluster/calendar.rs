@@ -2,17 +2,20 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use jiff::{Timestamp, ToSpan as _};
 use roomkeeper_crds::AccessScope;
 use roomkeeper_graph::{
-    Cause, Decision, Event, EventHead, EventId, EventType, GoneReason, GraphError, Purpose, Refusal,
-    Sensitivity,
+    BookedEvent, BookedPage, Cause, Decision, Event, EventHead, EventId, EventType, GoneReason, GraphError,
+    ManifestId, PageToken, Purpose, Refusal, Sensitivity, UserId,
 };
-use roomkeeper_webhook_server::worker::{ReadError, Reader, Wanted};
+use roomkeeper_webhook_server::worker::{Listing, ReadError, Reader, Wanted};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -31,6 +34,20 @@ impl Calendar {
 
     pub fn remove(&self, id: &str) {
         self.events.lock().unwrap().remove(id);
+    }
+
+    /// What a list of the booked events holds.
+    fn booked(&self) -> Vec<BookedEvent> {
+        let events = self.events.lock().unwrap();
+        let booked = events.values().filter(|event| event.head.add_in_value.is_some());
+        booked
+            .map(|event| BookedEvent {
+                head: event.head.clone(),
+                start: event.start,
+                end: event.end,
+                recurrence: event.recurrence.clone(),
+            })
+            .collect()
     }
 
     fn get(&self, wanted: &Wanted, purpose: Purpose) -> Result<Event, ReadError> {
@@ -113,6 +130,59 @@ impl Reader for Reads {
             release.await.unwrap();
         }
         answer
+    }
+}
+
+/// One worker's way to the list, in one page.
+pub struct Lists {
+    calendar: Arc<Calendar>,
+    /// Answers that are errors, before the first list.
+    failures: AtomicUsize,
+    asked: AtomicUsize,
+}
+
+impl Lists {
+    pub fn of(calendar: &Arc<Calendar>) -> Arc<Self> {
+        Self::failing(calendar, 0)
+    }
+
+    /// Fails that often at first.
+    pub fn failing(calendar: &Arc<Calendar>, failures: usize) -> Arc<Self> {
+        let failures = AtomicUsize::new(failures);
+        Arc::new(Self { calendar: Arc::clone(calendar), failures, asked: AtomicUsize::new(0) })
+    }
+
+    /// Times that it was asked.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Listing for Lists {
+    async fn page(
+        &self,
+        _: &AccessScope,
+        _: &Cause,
+        _: &UserId,
+        _: &ManifestId,
+        page: Option<&PageToken>,
+    ) -> Result<BookedPage, ReadError> {
+        assert_eq!(page, None, "there is one page");
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let less = |left: usize| left.checked_sub(1);
+        if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            return Err(ReadError::Graph(GraphError::Refused(Box::new(Refusal {
+                purpose: Purpose::Resync,
+                status: 503,
+                code: "ServiceUnavailable".to_owned(),
+                inner_status: None,
+                request_id: None,
+                client_request_id: uuid::Uuid::nil(),
+                decision: Decision::Retry,
+            }))));
+        }
+        Ok(BookedPage { events: self.calendar.booked(), next: None })
     }
 }
 

@@ -16,6 +16,7 @@ mod consent;
 mod delivery;
 mod end_to_end;
 mod permission;
+mod resync;
 mod worker;
 mod world;
 mod write_rule;

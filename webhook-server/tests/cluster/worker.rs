@@ -24,7 +24,8 @@ use roomkeeper_webhook_server::{
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
-        LivePermissions, Permissions, Reader, Subscriptions, Waits, Worker, WorkerMetrics, WorkerParts,
+        Listing, LivePermissions, Permissions, Reader, ResyncMetrics, ResyncParts, Resyncs, Subscriptions,
+        Waits, Worker, WorkerMetrics, WorkerParts,
     },
 };
 use serde_json::json;
@@ -41,10 +42,12 @@ use super::{
 pub struct Running {
     pub queue: Arc<EmbeddedQueue>,
     pub audit: Arc<MemoryAudit>,
-    registry: Registry,
+    pub registry: Registry,
+    worker: Arc<Worker>,
+    stop: CancellationToken,
     _folder: TempDir,
-    _stop: DropGuard,
-    _worker: JoinHandle<()>,
+    _guard: DropGuard,
+    _task: JoinHandle<()>,
 }
 
 impl Running {
@@ -63,7 +66,7 @@ impl Running {
         let health = Health::new();
         tokio::spawn(subscriptions.clone().watch(
             world.cluster.webhook.clone(),
-            Vec::new(),
+            vec![world.namespace.clone()],
             health.gate("kube"),
             stop.clone(),
         ));
@@ -82,8 +85,17 @@ impl Running {
             workers: 4,
             waits: Waits { failed: fast, short: fast },
         });
-        let worker = tokio::spawn(worker.run(stop.clone()));
-        Self { queue, audit, registry, _folder: folder, _stop: stop.drop_guard(), _worker: worker }
+        let running = tokio::spawn(Arc::clone(&worker).run(stop.clone()));
+        let guard = stop.clone().drop_guard();
+        Self { queue, audit, registry, worker, stop, _folder: folder, _guard: guard, _task: running }
+    }
+
+    /// Has it read calendars again where that is asked for.
+    pub fn resync(&self, world: &World, listing: Arc<dyn Listing>, identity: &str) {
+        let metrics = ResyncMetrics::new(&self.registry).unwrap();
+        let client = world.cluster.webhook.clone();
+        let parts = ResyncParts { client, listing, identity: identity.to_owned(), metrics };
+        tokio::spawn(Resyncs::new(&self.worker, parts).run(self.stop.clone()));
     }
 
     pub async fn notify(&self, item: Item) {
@@ -100,7 +112,13 @@ impl Running {
         self.idle().await;
     }
 
-    fn counter(&self, metric: &str, label: &str) -> u64 {
+    pub fn gauge(&self, metric: &str) -> i64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == metric).unwrap();
+        format!("{}", family.get_metric()[0].get_gauge().get_value()).parse().unwrap()
+    }
+
+    pub fn counter(&self, metric: &str, label: &str) -> u64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == metric).unwrap();
         let of_label = |metric: &&prometheus::proto::Metric| metric.get_label()[0].value() == label;
@@ -116,7 +134,7 @@ impl Running {
         self.counter("roomkeeper_worker_retries_total", why)
     }
 
-    fn notifications(&self) -> Vec<(String, Option<String>)> {
+    pub fn notifications(&self) -> Vec<(String, Option<String>)> {
         let entry = |entry| match entry {
             AuditEntry::Notification { event_id, i_cal_u_id, .. } => {
                 Some((event_id.as_str().to_owned(), i_cal_u_id))

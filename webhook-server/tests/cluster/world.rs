@@ -75,6 +75,7 @@ impl World {
             event_id: EVENT.to_owned(),
             subscription_uid: self.subscription.uid().unwrap(),
             deleted: false,
+            found: false,
             received_at: Timestamp::now(),
         })
     }

@@ -245,6 +245,7 @@ pub(crate) fn event(event_id: &str, deleted: bool, millis: i64) -> Item {
         event_id: event_id.to_owned(),
         subscription_uid: "0b0f1d4e-6f0b-4f3c-9e2e-6b1d8a2c4e11".to_owned(),
         deleted,
+        found: false,
         received_at: jiff::Timestamp::from_millisecond(millis).unwrap(),
     })
 }

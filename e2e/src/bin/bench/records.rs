@@ -113,6 +113,7 @@ async fn by_the_worker(
                 event_id: event_id(number),
                 subscription_uid: subscription.uid().context("uid")?,
                 deleted: false,
+                found: false,
                 received_at: Timestamp::now(),
             }))
         })

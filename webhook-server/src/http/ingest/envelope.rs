@@ -109,6 +109,7 @@ pub(super) fn item(
         event_id: resource.event.as_str().to_owned(),
         subscription_uid: holder,
         deleted,
+        found: false,
         received_at,
     }))
 }

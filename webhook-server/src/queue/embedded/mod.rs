@@ -13,7 +13,7 @@ use self::row::Head;
 use self::state::{Arrival, Limits, State};
 use self::writer::{Call, Published, Renewal, Reply, Waiting, Writer};
 use super::{
-    AppendError, DeadLetter, Failure, Health, Item, Lease, LeaseError, Leased, Queue, Retried, Stats,
+    AppendError, DeadLetter, Failure, Health, Item, Key, Lease, LeaseError, Leased, Queue, Retried, Stats,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -204,6 +204,11 @@ impl Queue for EmbeddedQueue {
     async fn purge(&self, ids: &[u64]) -> Result<usize, LeaseError> {
         let ids = ids.to_vec();
         self.ask(|reply| Call::Purge(ids, reply)).await
+    }
+
+    async fn holds(&self, keys: &[Key]) -> Result<Vec<bool>, LeaseError> {
+        let keys = keys.to_vec();
+        self.ask(|reply| Call::Holds(keys, reply)).await
     }
 
     fn stats(&self) -> Stats {

@@ -7,7 +7,7 @@ use super::row::Head;
 use super::state::{self, Arrival, State, Totals};
 use super::storage::{QueueFiles, SyncMode};
 use crate::queue::{
-    AppendError, DeadLetter, DeadReason, Failure, Health, Lease, LeaseError, Leased, Retried, Stats,
+    AppendError, DeadLetter, DeadReason, Failure, Health, Key, Lease, LeaseError, Leased, Retried, Stats,
 };
 use jiff::Timestamp;
 use redb::ReadableTable;
@@ -62,6 +62,7 @@ pub(super) enum Call {
     DeadLetters { after: Option<u64>, max: usize, reply: Reply<Vec<DeadLetter>, LeaseError> },
     Redrive { ids: Vec<u64>, now: Millis, reply: Reply<usize, LeaseError> },
     Purge(Vec<u64>, Reply<usize, LeaseError>),
+    Holds(Vec<Key>, Reply<Vec<bool>, LeaseError>),
     Close(oneshot::Sender<()>),
 }
 
@@ -342,6 +343,9 @@ fn apply(state: &mut State, tables: &mut Tables<'_>, call: Call) -> Result<Answe
         }
         Call::Redrive { ids, now, reply } => answer(reply, Ok(state.redrive(tables, &ids, now)?)),
         Call::Purge(ids, reply) => answer(reply, Ok(state.purge(tables, &ids)?)),
+        Call::Holds(keys, reply) => {
+            answer(reply, Ok(keys.iter().map(|key| state.index.get(key).is_some()).collect()))
+        }
         Call::Close(done) => Box::new(move || {
             let _ = done.send(());
         }),

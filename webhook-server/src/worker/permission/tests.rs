@@ -47,6 +47,7 @@ fn world() -> World {
             event_id: "AAMk=".to_owned(),
             subscription_uid: "sub-uid".to_owned(),
             deleted: false,
+            found: false,
             received_at: jiff::Timestamp::UNIX_EPOCH,
         },
     }

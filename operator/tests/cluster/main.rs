@@ -15,6 +15,7 @@ mod endpoint;
 mod graph;
 mod life;
 mod partition;
+mod scopes;
 mod site;
 mod start;
 mod subscriptions;

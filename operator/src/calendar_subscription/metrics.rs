@@ -9,6 +9,8 @@ pub struct LifeMetrics {
     pub expired: IntCounter,
     /// Subscriptions by the key that signs their clientState: `current` or `other`.
     pub key_holders: IntGaugeVec,
+    /// 1 for the id of the key that is signed with. After a rotation began, `key_holders` tells of it once its id is here.
+    pub current_key: IntGaugeVec,
     /// Subscriptions that the last sweep of each scope saw: `ours`, `dead` (ours, and nobody's any more) or `foreign`.
     pub swept: IntGaugeVec,
 }
@@ -31,6 +33,13 @@ impl LifeMetrics {
                 ),
                 &["key"],
             )?,
+            current_key: IntGaugeVec::new(
+                Opts::new(
+                    "roomkeeper_client_state_current_key",
+                    "1 for the id of the key that new Graph subscriptions are signed with",
+                ),
+                &["key_id"],
+            )?,
             swept: IntGaugeVec::new(
                 Opts::new(
                     "roomkeeper_sweep_subscriptions",
@@ -41,6 +50,7 @@ impl LifeMetrics {
         };
         registry.register(Box::new(metrics.expired.clone()))?;
         registry.register(Box::new(metrics.key_holders.clone()))?;
+        registry.register(Box::new(metrics.current_key.clone()))?;
         registry.register(Box::new(metrics.swept.clone()))?;
         Ok(metrics)
     }

@@ -74,14 +74,21 @@ fn is_outdated(context: &Context, key: &Key) -> bool {
 
 /// Puts the figures into the metric, and says when the keys of earlier times have no holder left.
 fn publish(context: &Context, others_before: usize) -> usize {
-    let (current, others) = context.watched.holders(context.ring().current_id());
-    let gauge = &context.process.metrics.life.key_holders;
+    let ring = context.ring();
+    let (current, others) = context.watched.holders(ring.current_id());
+    let metrics = &context.process.metrics.life;
     for (label, count) in [("current", current), ("other", others)] {
-        gauge.with_label_values(&[label]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        metrics.key_holders.with_label_values(&[label]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    // The holders first: whoever sees the new id must not see them counted by the earlier one.
+    let known = metrics.current_key.get_metric_with_label_values(&[ring.current_id()]);
+    if known.is_ok_and(|gauge| gauge.get() == 0) {
+        metrics.current_key.reset();
+        metrics.current_key.with_label_values(&[ring.current_id()]).set(1);
     }
     if others == 0 && others_before > 0 {
         tracing::info!(
-            key_id = context.ring().current_id(),
+            key_id = ring.current_id(),
             "every subscription is signed with the current key: earlier keys may be removed"
         );
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     audit::{AuditError, Purpose},
     ids::{IdError, SubscriptionId},
+    token::AssertionError,
 };
 
 /// What a caller does about a failed call.
@@ -100,6 +101,9 @@ pub enum GraphError {
         /// The request's own id.
         client_request_id: Uuid,
     },
+    /// There is no client assertion, so no token was asked for.
+    #[error("{0}")]
+    Assertion(#[from] AssertionError),
     /// Graph answered with an error.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -127,7 +131,11 @@ impl GraphError {
             Self::Audit { .. }
             | Self::Held { .. }
             | Self::Transport { .. }
-            | Self::UnexpectedAnswer { .. } => Decision::Retry,
+            | Self::UnexpectedAnswer { .. }
+            | Self::Assertion(AssertionError::Unavailable(_)) => Decision::Retry,
+            Self::Assertion(AssertionError::NotFound(_) | AssertionError::Forbidden(_)) => {
+                Decision::UserMustAct(Reason::AuthFailed)
+            }
             Self::Argument(_) => Decision::UserMustAct(Reason::BadRequest),
             Self::Refused(refusal) => refusal.decision,
             Self::Token(refusal) => refusal.decision,

@@ -34,5 +34,5 @@ pub use self::{
     ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId},
     paging::PageToken,
     subscription::{Deletion, NewSubscription, Subscription},
-    token::Credential,
+    token::{AssertionError, AssertionSource, CertificateCredential, CertificateError, Credential},
 };

@@ -27,7 +27,10 @@ pub fn text(error: &GraphError) -> String {
         GraphError::UnexpectedAnswer { purpose, member, problem, .. } => {
             format!("{purpose}: the answer's member {member:?} {problem}")
         }
-        GraphError::Audit { .. } | GraphError::Held { .. } | GraphError::Argument(_) => error.to_string(),
+        GraphError::Audit { .. }
+        | GraphError::Held { .. }
+        | GraphError::Argument(_)
+        | GraphError::Assertion(_) => error.to_string(),
     }
 }
 

@@ -1,13 +1,19 @@
 //! Tokens: how they are got, kept and dropped.
 
+mod assertion;
 mod cache;
+mod certificate;
 mod source;
 mod transport;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use secrecy::SecretString;
 
+pub use self::{
+    assertion::{AssertionError, AssertionSource},
+    certificate::{CertificateCredential, CertificateError},
+};
 pub(crate) use self::{
     cache::Tokens,
     source::{EntraSource, TokenSource},
@@ -19,6 +25,10 @@ pub(crate) use self::{
 pub enum Credential {
     /// A client secret of the app registration: the secret's value, not its id.
     ClientSecret(SecretString),
+    /// A certificate of the app registration, with its key.
+    ClientCertificate(CertificateCredential),
+    /// Tokens of an issuer that the app registration trusts as a federated credential.
+    Assertion(Arc<dyn AssertionSource>),
 }
 
 /// Shows the kind only.
@@ -26,6 +36,10 @@ impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClientSecret(_) => f.write_str("ClientSecret(..)"),
+            Self::ClientCertificate(certificate) => {
+                f.debug_tuple("ClientCertificate").field(certificate).finish()
+            }
+            Self::Assertion(_) => f.write_str("Assertion(..)"),
         }
     }
 }

@@ -1,15 +1,19 @@
 //! Gets a token from Entra by way of `azure_identity`.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use azure_core::{
     cloud::{CloudConfiguration, CustomConfiguration},
     credentials::{Secret, TokenCredential},
-    http::{ClientOptions, RetryOptions, Transport},
+    http::{ClientMethodOptions, ClientOptions, RetryOptions, Transport},
     time::OffsetDateTime,
 };
-use azure_identity::{ClientSecretCredential, ClientSecretCredentialOptions};
+use azure_identity::{
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
+    ClientSecretCredentialOptions,
+};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -46,7 +50,8 @@ impl TokenSource for EntraSource {
     async fn acquire(&self, cause: &Cause) -> Result<Acquired, GraphError> {
         let transport = AuditedTransport::new(self.sender.clone(), cause.clone());
         // A new credential for each request: its own cache neither evicts nor tells who asks.
-        let credential = self.credential(Arc::clone(&transport))?;
+        let proof = self.proof().await?;
+        let credential = self.credential(proof, Arc::clone(&transport))?;
         let scope = self.endpoints.scope();
         let result = credential.get_token(&[&scope], None).await;
         if let Some(error) = transport.take_error() {
@@ -71,18 +76,61 @@ impl TokenSource for EntraSource {
     }
 }
 
+/// What is sent to prove the app's identity.
+enum Proof {
+    Secret(SecretString),
+    Assertion(SecretString),
+}
+
+/// An assertion that is made already, in the form that the library wants.
+struct Made(SecretString);
+
+impl fmt::Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Made(..)")
+    }
+}
+
+#[async_trait]
+impl ClientAssertion for Made {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        Ok(self.0.expose_secret().to_owned())
+    }
+}
+
 impl EntraSource {
     /// Checks tenant, client id and credential without sending anything.
     pub(crate) fn check(&self) -> Result<(), GraphError> {
-        self.credential(AuditedTransport::new(self.sender.clone(), Cause::new(""))).map(drop)
+        let proof = match &self.credential {
+            Credential::ClientSecret(secret) => Proof::Secret(secret.clone()),
+            Credential::ClientCertificate(_) | Credential::Assertion(_) => Proof::Assertion("".into()),
+        };
+        self.credential(proof, AuditedTransport::new(self.sender.clone(), Cause::new(""))).map(drop)
+    }
+
+    async fn proof(&self) -> Result<Proof, GraphError> {
+        Ok(match &self.credential {
+            Credential::ClientSecret(secret) => Proof::Secret(secret.clone()),
+            Credential::ClientCertificate(certificate) => {
+                let endpoint = format!("{}/{}/oauth2/v2.0/token", self.authority(), self.sender.tenant_id);
+                let made = certificate.assertion(&endpoint, &self.sender.client_id, Timestamp::now());
+                Proof::Assertion(made.map_err(|_| unfit())?)
+            }
+            Credential::Assertion(source) => Proof::Assertion(source.assertion().await?),
+        })
+    }
+
+    fn authority(&self) -> String {
+        self.endpoints.authority().origin().ascii_serialization()
     }
 
     fn credential(
         &self,
+        proof: Proof,
         transport: Arc<AuditedTransport>,
-    ) -> Result<Arc<ClientSecretCredential>, GraphError> {
+    ) -> Result<Arc<dyn TokenCredential>, GraphError> {
         let mut cloud = CustomConfiguration::default();
-        cloud.authority_host = self.endpoints.authority().origin().ascii_serialization();
+        cloud.authority_host = self.authority();
         let client_options = ClientOptions {
             cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
             transport: Some(Transport::new(transport)),
@@ -90,19 +138,31 @@ impl EntraSource {
             retry: RetryOptions::none(),
             ..ClientOptions::default()
         };
-        let Credential::ClientSecret(secret) = &self.credential;
-        ClientSecretCredential::new(
-            &self.sender.tenant_id,
-            self.sender.client_id.clone(),
-            Secret::new(secret.expose_secret().to_owned()),
-            Some(ClientSecretCredentialOptions { client_options }),
-        )
-        .map_err(|_| {
-            ArgumentError::Field {
-                field: "credential",
-                rule: "needs a tenant id of letters, digits, dots and hyphens, a client id and a secret that is not empty",
-            }
-            .into()
-        })
+        let client_id = self.sender.client_id.clone();
+        let credential: azure_core::Result<Arc<dyn TokenCredential>> = match proof {
+            Proof::Secret(secret) => ClientSecretCredential::new(
+                &self.sender.tenant_id,
+                client_id,
+                Secret::new(secret.expose_secret().to_owned()),
+                Some(ClientSecretCredentialOptions { client_options }),
+            )
+            .map(|credential| credential as _),
+            Proof::Assertion(assertion) => ClientAssertionCredential::new(
+                self.sender.tenant_id.clone(),
+                client_id,
+                Made(assertion),
+                Some(ClientAssertionCredentialOptions { client_options }),
+            )
+            .map(|credential| credential as _),
+        };
+        credential.map_err(|_| unfit())
     }
+}
+
+fn unfit() -> GraphError {
+    ArgumentError::Field {
+        field: "credential",
+        rule: "needs a tenant id of letters, digits, dots and hyphens, a client id and a secret that is not empty",
+    }
+    .into()
 }

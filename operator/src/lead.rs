@@ -75,6 +75,7 @@ pub async fn lead(
     watches.spawn(follow::<ConsentRecord>(Arc::clone(&context)));
     watches.spawn(follow::<BookingRecord>(Arc::clone(&context)));
     watches.spawn(access_scope::counts(Arc::clone(&context)));
+    watches.spawn(access_scope::credential::follow_secrets(Arc::clone(&context)));
     watches.spawn(refresh_keys(Arc::clone(&context)));
     watches.spawn(calendar_subscription::rotation::pace(Arc::clone(&context)));
     #[cfg(feature = "rehearsal")]

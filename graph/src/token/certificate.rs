@@ -144,7 +144,10 @@ impl CertificateCredential {
 mod tests {
     use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, date_time_ymd};
 
-    use super::*;
+    use super::{
+        CertificateError::{Ended, Mismatch, NoCertificate, NoKey, NotRsa, NotYet},
+        *,
+    };
 
     fn pair(key: &KeyPair, from: i32, to: i32) -> String {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -174,7 +177,6 @@ mod tests {
             "the first one is the app's"
         );
 
-        use CertificateError::{Ended, Mismatch, NoCertificate, NoKey, NotRsa, NotYet};
         let at = |year: &str| format!("{year}-01-01T00:00:00Z").parse().unwrap();
         for (certificate, key, expected) in [
             (String::new(), key.clone(), NoCertificate),

@@ -4,13 +4,11 @@ use std::{hash::Hash as _, sync::Arc};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use roomkeeper_crds::{
-    AccessScope, AccessScopeSpec, annotation,
-    condition::{CredentialsValid, MembersResolved},
-};
-use roomkeeper_graph::{Cause, Decision, GoneReason, GraphClient, GraphError, Group, Reason, UserId};
+use roomkeeper_crds::{AccessScope, AccessScopeSpec, annotation, condition::MembersResolved};
+use roomkeeper_graph::{Cause, Decision, GoneReason, GraphClient, GraphError, Group, UserId};
 
 use super::{
+    credential,
     directory::Members,
     plan::{Answers, Trouble, World},
     shrink,
@@ -61,16 +59,17 @@ fn application(spec: &AccessScopeSpec) -> (String, &str, &str) {
 }
 
 async fn ask(context: &Context, object: &AccessScope, scope: &Validated, now: Timestamp) -> Answers {
-    let answers = |credential, members| Answers {
+    let answers = |credential_expires_at, credential, members| Answers {
         generation: scope.generation,
         requested: scope.requested.clone(),
         confirmed: scope.confirmed.clone(),
+        credential_expires_at,
         credential,
         members,
     };
     let cause = Cause::new(format!("AccessScope/{}", scope.key));
-    let client = match context.process.clients.refreshed_client_for(object).await {
-        Ok(client) => client,
+    let (client, ends) = match context.process.clients.refreshed_client_for(object).await {
+        Ok(found) => found,
         Err(error) => {
             let trouble = Trouble {
                 reason: error.reason(),
@@ -78,39 +77,26 @@ async fn ask(context: &Context, object: &AccessScope, scope: &Validated, now: Ti
                 stalled: !error.is_transient(),
                 wait: None,
             };
-            return answers(Err(trouble), None);
+            return answers(None, Err(trouble), None);
         }
     };
     if let Err(error) = client.acquire_token(&cause).await {
-        return answers(Err(credential_trouble(&error)), None);
+        return answers(ends, Err(credential::trouble(&error)), None);
     }
     context.memory.keep_client(&scope.uid, &client);
     match members(&client, &cause, scope, now).await {
         Ok(members) => match guard(context, scope, members) {
             Guarded::Whole(members) => {
                 install(context, scope, &Arc::new(members));
-                answers(Ok(()), Some(Ok(())))
+                answers(ends, Ok(()), Some(Ok(())))
             }
             Guarded::Held(members, trouble) => {
                 install(context, scope, &Arc::new(members));
-                answers(Ok(()), Some(Err(trouble)))
+                answers(ends, Ok(()), Some(Err(trouble)))
             }
         },
-        Err(trouble) => answers(Ok(()), Some(Err(trouble))),
+        Err(trouble) => answers(ends, Ok(()), Some(Err(trouble))),
     }
-}
-
-fn credential_trouble(error: &GraphError) -> Trouble<CredentialsValid> {
-    let (reason, stalled, wait) = match error.decision() {
-        Decision::UserMustAct(Reason::TenantUnknown) => (CredentialsValid::TenantUnknown, true, None),
-        Decision::UserMustAct(Reason::PermissionMissing) => (CredentialsValid::PermissionMissing, true, None),
-        Decision::UserMustAct(_) | Decision::TokenRejected => (CredentialsValid::AuthFailed, true, None),
-        Decision::Wait(wait) => (CredentialsValid::Unreachable, false, Some(wait)),
-        Decision::Retry | Decision::Gone(_) | Decision::Conflict { .. } => {
-            (CredentialsValid::Unreachable, false, None)
-        }
-    };
-    Trouble { reason, message: graph_trouble::text(error), stalled, wait }
 }
 
 async fn members(

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use roomkeeper_graph::GraphClient;
 
 use super::plan::Answers;
@@ -24,7 +24,11 @@ struct Scope {
     client: Option<GraphClient>,
     max_minutes: Option<u32>,
     seen: Option<u64>,
+    warned_at: Option<Timestamp>,
 }
+
+/// Time between two warnings of the same scope.
+const WARNED: SignedDuration = SignedDuration::from_hours(24);
 
 impl Memory {
     /// What came back last, and whether it is time to ask again: for another generation, request or confirmation it always is.
@@ -79,6 +83,24 @@ impl Memory {
             scope.ask_at = None;
         }
         news
+    }
+
+    /// Asks again at the next opportunity, whatever came back last.
+    pub fn ask_now(&self, uid: &str) {
+        if let Some(scope) = self.all().get_mut(uid) {
+            scope.ask_at = None;
+        }
+    }
+
+    /// Whether it is time for another warning; if so, it counts as given.
+    pub fn may_warn(&self, uid: &str, now: Timestamp) -> bool {
+        let mut all = self.all();
+        let scope = all.entry(uid.to_owned()).or_default();
+        let may = scope.warned_at.is_none_or(|at| now.duration_since(at) >= WARNED);
+        if may {
+            scope.warned_at = Some(now);
+        }
+        may
     }
 
     /// Whether an answer for this generation has come in, good or bad.

@@ -1,6 +1,7 @@
 //! AccessScope: credential, members of the policy groups, and the sweep of what is at Graph.
 
 pub mod apply;
+pub mod credential;
 pub mod dereference;
 pub mod directory;
 pub mod memory;
@@ -116,6 +117,7 @@ impl Reconcile for AccessScope {
             return Ok(Duration::MAX);
         }
         write(&context, &self, &plan.status).await?;
+        credential::warn(&context, &self, &scope.uid, world.answers.as_ref(), now).await;
         if first_sight {
             // The event of this write brings the scope back; the delay is for the case that it gets lost.
             return Ok(Duration::from_secs(5));

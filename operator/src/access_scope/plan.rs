@@ -30,6 +30,8 @@ pub struct Answers {
     pub requested: Option<String>,
     /// Confirmation that was looked at.
     pub confirmed: Option<String>,
+    /// When the credential ends, if that can be told.
+    pub credential_expires_at: Option<Timestamp>,
     /// Whether a token was obtained.
     pub credential: Result<(), Trouble<CredentialsValid>>,
     /// Whether the groups were read; `None` without a token.

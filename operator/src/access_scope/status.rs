@@ -44,6 +44,7 @@ pub fn report(scope: &Validated, world: &World, now: Timestamp) -> AccessScopeSt
         condition::set(conditions, credential, generation, now);
         condition::set(conditions, members(scope, world, now), generation, now);
         status.last_handled_reconcile_at.clone_from(&answers.requested);
+        status.credential_expires_at = answers.credential_expires_at.map(Time);
     }
     let before = scope.status.conditions.as_slice();
     status.members = figures(scope, world, now, told(before) != told(&status.conditions));

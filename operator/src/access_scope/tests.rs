@@ -32,7 +32,14 @@ fn members(scope: &Validated, at: &str) -> Arc<Members> {
 }
 
 fn good() -> Answers {
-    Answers { generation: 1, requested: None, confirmed: None, credential: Ok(()), members: Some(Ok(())) }
+    Answers {
+        generation: 1,
+        requested: None,
+        confirmed: None,
+        credential_expires_at: None,
+        credential: Ok(()),
+        members: Some(Ok(())),
+    }
 }
 
 fn world(answers: Option<Answers>, members: Option<Arc<Members>>) -> World {

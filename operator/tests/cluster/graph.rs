@@ -144,7 +144,11 @@ impl Connected {
 
     /// To a Graph of that world.
     pub async fn to(world: &Value) -> Self {
-        let site = Site::new().await;
+        Self::at(Site::new().await, world).await
+    }
+
+    /// The same for a site that is there already.
+    pub async fn at(site: Site, world: &Value) -> Self {
         let endpoint = Endpoint::start(site.folder.path()).await;
         let graph = Graph::start(&site, world, &endpoint).await;
         Self { site, graph, endpoint }

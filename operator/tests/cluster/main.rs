@@ -10,6 +10,7 @@
 )]
 
 mod bookings;
+mod credentials;
 mod election;
 mod endpoint;
 mod graph;

@@ -213,7 +213,8 @@ fn rbac(namespace: &str) -> String {
     }
     documents.push(format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: secrets, namespace: {namespace}}}\n\
-         rules: [{{apiGroups: [''], resources: [secrets], resourceNames: [graph, booking], verbs: [get]}}]\n"
+         rules: [{{apiGroups: [''], resources: [secrets], resourceNames: [graph, booking], verbs: [get, list, watch]}},\n\
+         {{apiGroups: [''], resources: [serviceaccounts/token], resourceNames: [graph, nobody], verbs: [create]}}]\n"
     ));
     documents.push(format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: secrets, namespace: {namespace}}}\n\

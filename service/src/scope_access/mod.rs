@@ -1,38 +1,47 @@
 //! Access to Graph with the credential of an AccessScope.
 //!
-//! The Secret that a scope names is read by name, in the scope's own namespace, never watched or listed: the chart grants
-//! `get` on a list of names. One client is kept per scope, so that its token is shared; another credential or another
-//! endpoint makes another client.
+//! What a scope names is read by name, in the scope's own namespace, and Secrets are watched by name: the roles grant that
+//! on a list of names. One client is kept per scope, so that its token is shared; another credential or another endpoint
+//! makes another client.
 
 mod allowed_hosts;
+mod error;
+mod proof;
+mod watches;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{Api, Client, ResourceExt as _};
-use roomkeeper_crds::{
-    AccessScope, AccessScopeSpec, access_scope::Cloud as ScopeCloud, condition::CredentialsValid,
-};
+use jiff::Timestamp;
+use kube::{Client, ResourceExt as _};
+use roomkeeper_crds::{AccessScope, AccessScopeSpec, access_scope::Cloud as ScopeCloud};
 use roomkeeper_graph::{
-    ClientSettings, Credential, GraphClient, GraphError,
+    ClientSettings, GraphClient,
     audit::AuditSink,
-    cloud::{Cloud, EndpointError, Endpoints},
+    cloud::{Cloud, Endpoints},
     http::Http,
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::broadcast;
 use url::Url;
 
-pub use self::allowed_hosts::{AllowedHosts, HostError, HostNotAllowed};
+pub use self::{
+    allowed_hosts::{AllowedHosts, HostError, HostNotAllowed},
+    error::ScopeAccessError,
+    watches::SecretName,
+};
+use self::{
+    proof::{Material, Named},
+    watches::Watches,
+};
 
-/// How long a Secret that was read is taken for current; a rotated secret is in use after at most this time.
+/// How long a Secret that was read is taken for current where it cannot be watched.
 const SECRET_MAX_AGE: Duration = Duration::from_secs(10);
 
-/// Longest wait for one answer of the API server.
-const SECRET_TIMEOUT: Duration = Duration::from_secs(10);
+/// Changes that wait for a slow listener at most: what is lost is found by the next regular read.
+const WAITING: usize = 256;
 
 /// Graph clients, one per AccessScope.
 pub struct ScopeClients {
@@ -40,13 +49,19 @@ pub struct ScopeClients {
     http: Http,
     allowed_hosts: AllowedHosts,
     audit: Arc<dyn AuditSink>,
-    kept: Mutex<HashMap<String, Kept>>,
+    kept: Arc<Mutex<HashMap<String, Kept>>>,
+    watches: Watches,
+    changes: broadcast::Sender<SecretName>,
 }
 
 struct Kept {
     spec: Connection,
-    secret: SecretString,
-    read_at: Instant,
+    namespace: String,
+    material: Material,
+    /// When the Secret was read; `None` when it has changed since.
+    read_at: Option<Instant>,
+    /// When the credential ends, if that can be told.
+    ends: Option<Timestamp>,
     client: GraphClient,
 }
 
@@ -56,187 +71,120 @@ struct Connection {
     endpoints: Endpoints,
     tenant_id: String,
     client_id: String,
-    secret_name: String,
-    key: String,
-}
-
-/// Why a scope has no client.
-#[derive(Debug, thiserror::Error)]
-pub enum ScopeAccessError {
-    /// The scope has no uid or namespace, so it does not come from an API server.
-    #[error("the AccessScope has no metadata.{0}")]
-    Incomplete(&'static str),
-    /// No credential is named.
-    #[error("spec.credentials names no credential: set spec.credentials.clientSecret")]
-    NoCredential,
-    /// An endpoint is not an https origin.
-    #[error("spec.endpoints.{0}")]
-    Endpoint(EndpointError),
-    /// An endpoint is no URL.
-    #[error(
-        "spec.endpoints.{field} is no URL ({source}): write an https origin such as https://graph.example"
-    )]
-    EndpointUrl {
-        /// Which endpoint.
-        field: &'static str,
-        /// What is wrong.
-        source: url::ParseError,
-    },
-    /// A host is not on the operator's allow list.
-    #[error(transparent)]
-    HostNotAllowed(#[from] HostNotAllowed),
-    /// The Secret does not exist.
-    #[error("Secret {0} does not exist in the namespace of the AccessScope: create it")]
-    SecretNotFound(String),
-    /// The Secret may not be read.
-    #[error(
-        "Secret {0} may not be read: add its name to the chart's list of Secrets (a Role with resourceNames)"
-    )]
-    SecretForbidden(String),
-    /// The Secret has no such key.
-    #[error(
-        "Secret {secret} has no value under key {key}: add it, or name another key in spec.credentials.clientSecret.key"
-    )]
-    KeyMissing {
-        /// Name of the Secret.
-        secret: String,
-        /// Key that was looked for.
-        key: String,
-    },
-    /// The API server did not answer.
-    #[error("the API server could not be asked for Secret {name}")]
-    ApiServer {
-        /// Name of the Secret.
-        name: String,
-        /// Its error; `None` when it did not answer in time.
-        source: Option<Box<kube::Error>>,
-    },
-    /// The client could not be made.
-    #[error("no Graph client for this scope: {0}")]
-    Graph(#[from] GraphError),
-}
-
-impl ScopeAccessError {
-    /// The reason of `CredentialsValid` that says this.
-    pub fn reason(&self) -> CredentialsValid {
-        match self {
-            Self::SecretNotFound(_) => CredentialsValid::SecretNotFound,
-            Self::SecretForbidden(_) => CredentialsValid::SecretForbidden,
-            Self::KeyMissing { .. } | Self::NoCredential => CredentialsValid::KeyMissing,
-            Self::HostNotAllowed(_) | Self::Endpoint(_) | Self::EndpointUrl { .. } => {
-                CredentialsValid::HostNotAllowed
-            }
-            Self::Incomplete(_) | Self::ApiServer { .. } => CredentialsValid::Unreachable,
-            Self::Graph(_) => CredentialsValid::AuthFailed,
-        }
-    }
-
-    /// Whether trying again can help without anybody changing something.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::ApiServer { .. })
-    }
+    named: Named,
 }
 
 impl ScopeClients {
     /// Makes an empty set of clients.
     pub fn new(kube: Client, http: Http, allowed_hosts: AllowedHosts, audit: Arc<dyn AuditSink>) -> Self {
-        Self { kube, http, allowed_hosts, audit, kept: Mutex::new(HashMap::new()) }
+        let kept: Arc<Mutex<HashMap<String, Kept>>> = Arc::default();
+        let changes = broadcast::Sender::new(WAITING);
+        let watches = Watches::new(kube.clone(), {
+            let (kept, changes) = (Arc::clone(&kept), changes.clone());
+            Arc::new(move |secret| {
+                for one in lock(&kept).values_mut() {
+                    if one.namespace == secret.namespace && one.spec.named.secret() == Some(&secret.name) {
+                        one.read_at = None;
+                    }
+                }
+                // Where nobody listens, the next call reads it.
+                let _ = changes.send(secret.clone());
+            })
+        });
+        Self { kube, http, allowed_hosts, audit, kept, watches, changes }
     }
 
-    /// The client of a scope, with the credential that its Secret held at most ten seconds ago.
+    /// Tells of each change of a Secret that a scope names, from now on.
+    pub fn changes(&self) -> broadcast::Receiver<SecretName> {
+        self.changes.subscribe()
+    }
+
+    /// The client of a scope, with the credential that its Secret held when it last changed; at most ten seconds earlier where
+    /// it cannot be watched.
     ///
     /// # Errors
     /// When the Secret, an endpoint or the API server stands in the way; each error says which and what to do.
     pub async fn client_for(&self, scope: &AccessScope) -> Result<GraphClient, ScopeAccessError> {
-        self.client(scope, SECRET_MAX_AGE).await
+        self.client(scope, SECRET_MAX_AGE).await.map(|(client, _)| client)
     }
 
-    /// The client of a scope, with the credential that its Secret holds now.
+    /// The client of a scope, with the credential that its Secret holds now, and when that credential ends if it can be told.
     ///
     /// # Errors
     /// As [`Self::client_for`].
-    pub async fn refreshed_client_for(&self, scope: &AccessScope) -> Result<GraphClient, ScopeAccessError> {
+    pub async fn refreshed_client_for(
+        &self,
+        scope: &AccessScope,
+    ) -> Result<(GraphClient, Option<Timestamp>), ScopeAccessError> {
         self.client(scope, Duration::ZERO).await
     }
 
     /// Drops the client of a scope that is gone.
     pub fn forget(&self, scope_uid: &str) {
-        self.kept().remove(scope_uid);
+        lock(&self.kept).remove(scope_uid);
+        self.watches.want(scope_uid, None, None);
     }
 
-    async fn client(&self, scope: &AccessScope, max_age: Duration) -> Result<GraphClient, ScopeAccessError> {
+    async fn client(
+        &self,
+        scope: &AccessScope,
+        max_age: Duration,
+    ) -> Result<(GraphClient, Option<Timestamp>), ScopeAccessError> {
         let uid = scope.uid().ok_or(ScopeAccessError::Incomplete("uid"))?;
         let namespace = scope.namespace().ok_or(ScopeAccessError::Incomplete("namespace"))?;
         let spec = connection(&scope.spec, &self.allowed_hosts)?;
-        if let Some(kept) = self.kept().get(&uid)
+        if let Some(kept) = lock(&self.kept).get(&uid)
             && kept.spec == spec
-            && kept.read_at.elapsed() < max_age
+            && kept.read_at.is_some_and(|at| at.elapsed() < max_age)
         {
-            return Ok(kept.client.clone());
+            return Ok((kept.client.clone(), kept.ends));
         }
-        let secret = self.secret(&namespace, &spec).await?;
-        let mut all = self.kept();
+        let read_at = Instant::now();
+        let read = Material::read(&self.kube, &namespace, &spec.named).await;
+        let secret = spec
+            .named
+            .secret()
+            .map(|name| SecretName { namespace: namespace.clone(), name: name.to_owned() });
+        // Also where it cannot be read: it may be put there, or the right to read it may be given.
+        self.watches.want(&uid, secret, read.as_ref().ok().and_then(|material| material.version.clone()));
+        let material = read?;
+        let (credential, ends) =
+            material.credential(&self.kube, &namespace, &spec.named, Timestamp::now())?;
+        let mut all = lock(&self.kept);
         if let Some(kept) = all.get_mut(&uid)
             && kept.spec == spec
-            && kept.secret.expose_secret() == secret.expose_secret()
+            && kept.material.is(&material)
         {
-            kept.read_at = Instant::now();
-            return Ok(kept.client.clone());
+            kept.read_at = Some(read_at);
+            return Ok((kept.client.clone(), kept.ends));
         }
         let settings = ClientSettings {
             scope: format!("{namespace}/{}", scope.name_any()),
             endpoints: spec.endpoints.clone(),
             tenant_id: spec.tenant_id.clone(),
             client_id: spec.client_id.clone(),
-            credential: Credential::ClientSecret(secret.clone()),
+            credential,
         };
         let client = GraphClient::new(settings, self.http.clone(), Arc::clone(&self.audit))?;
-        all.insert(uid, Kept { spec, secret, read_at: Instant::now(), client: client.clone() });
-        Ok(client)
+        all.insert(
+            uid,
+            Kept { spec, namespace, material, read_at: Some(read_at), ends, client: client.clone() },
+        );
+        Ok((client, ends))
     }
+}
 
-    async fn secret(&self, namespace: &str, spec: &Connection) -> Result<SecretString, ScopeAccessError> {
-        let name = spec.secret_name.clone();
-        let api: Api<Secret> = Api::namespaced(self.kube.clone(), namespace);
-        let secret = match tokio::time::timeout(SECRET_TIMEOUT, api.get(&name)).await {
-            Ok(Ok(secret)) => secret,
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                return Err(ScopeAccessError::SecretNotFound(name));
-            }
-            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
-                return Err(ScopeAccessError::SecretForbidden(name));
-            }
-            Ok(Err(error)) => {
-                return Err(ScopeAccessError::ApiServer { name, source: Some(Box::new(error)) });
-            }
-            Err(_elapsed) => return Err(ScopeAccessError::ApiServer { name, source: None }),
-        };
-        let missing = || ScopeAccessError::KeyMissing { secret: name.clone(), key: spec.key.clone() };
-        let ByteString(bytes) =
-            secret.data.and_then(|mut data| data.remove(&spec.key)).ok_or_else(missing)?;
-        let text = String::from_utf8(bytes).map_err(|_| missing())?;
-        // An editor's final line break is no part of the secret.
-        let text = text.trim_end_matches(['\r', '\n']);
-        if text.is_empty() {
-            return Err(missing());
-        }
-        Ok(SecretString::from(text.to_owned()))
-    }
-
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<String, Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks what a scope says about its connection. Microsoft's own hosts need no place on the allow list.
 fn connection(spec: &AccessScopeSpec, allowed: &AllowedHosts) -> Result<Connection, ScopeAccessError> {
-    let credential = spec.credentials.client_secret.as_ref().ok_or(ScopeAccessError::NoCredential)?;
     Ok(Connection {
         endpoints: endpoints(spec, allowed)?,
         tenant_id: spec.tenant_id.clone(),
         client_id: spec.client_id.clone(),
-        secret_name: credential.secret_name.clone(),
-        key: credential.key.clone(),
+        named: Named::of(&spec.credentials)?,
     })
 }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     answer::{self, MemberFault, Object, Shape, Unrequested},
     audit::{AuditSink, Cause, Purpose},
+    budget::{Lane, Place},
     catalogue,
     cloud::Endpoints,
     directory::{Group, User},
@@ -74,7 +75,8 @@ impl GraphClient {
     /// Tenant id, client id or credential cannot be sent.
     pub fn new(settings: ClientSettings, http: Http, audit: Arc<dyn AuditSink>) -> Result<Self, GraphError> {
         let ClientSettings { scope, endpoints, tenant_id, client_id, credential } = settings;
-        let sender = Arc::new(Sender { http, audit, scope, tenant_id, client_id });
+        let graph = endpoints.graph().origin().ascii_serialization();
+        let sender = Arc::new(Sender { http, audit, scope, tenant_id, client_id, graph });
         let source = EntraSource { sender: sender.clone(), endpoints: endpoints.clone(), credential };
         source.check()?;
         let tokens = Tokens::new(source);
@@ -95,7 +97,13 @@ impl GraphClient {
         self.inner.tokens.get(cause).await.map(drop)
     }
 
-    /// Makes a subscription.
+    /// Waits for a place in the budget for [`Self::create_subscription`]. It is taken first, so that what allows the call can be
+    /// looked at after the waiting.
+    pub async fn place_for_create(&self, lane: Lane) -> Place {
+        self.inner.sender.place(Purpose::CreateSubscription, lane).await
+    }
+
+    /// Makes a subscription. `place` is given up with the answer.
     ///
     /// # Errors
     /// Among others [`Decision::Conflict`] where one exists, and the reasons of endpoint validation, expiry and policy.
@@ -103,8 +111,12 @@ impl GraphClient {
         &self,
         cause: &Cause,
         new: &NewSubscription,
+        place: Place,
     ) -> Result<Subscription, GraphError> {
-        self.object(&Call::CreateSubscription(new), cause, Shape::Subscription, Subscription::read).await
+        let made =
+            self.object(&Call::CreateSubscription(new), cause, Shape::Subscription, Subscription::read).await;
+        drop(place);
+        made
     }
 
     /// Moves a subscription's expiry, and nothing else.

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::audit::Purpose;
+use crate::{audit::Purpose, budget::Budgets};
 
 /// How connections are made.
 #[derive(Clone, Debug)]
@@ -92,6 +92,7 @@ pub struct Http {
     pub(crate) request_timeout: Duration,
     pub(crate) observer: Option<Arc<dyn RequestObserver>>,
     pub(crate) gate: Option<Arc<dyn SendGate>>,
+    pub(crate) budgets: Option<Arc<Budgets>>,
 }
 
 impl Http {
@@ -118,13 +119,26 @@ impl Http {
             builder = builder.tls_certs_merge(certificates);
         }
         let client = builder.build().map_err(|e| HttpError::Setup { cause: e.to_string() })?;
-        Ok(Self { client, request_timeout: settings.request_timeout, observer: None, gate: None })
+        Ok(Self {
+            client,
+            request_timeout: settings.request_timeout,
+            observer: None,
+            gate: None,
+            budgets: None,
+        })
     }
 
     /// Reports each request to `observer`.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn RequestObserver>) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Keeps to these budgets; without them, nothing is held back.
+    #[must_use]
+    pub fn with_budgets(mut self, budgets: Arc<Budgets>) -> Self {
+        self.budgets = Some(budgets);
         self
     }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 pub mod audit;
+pub mod budget;
 mod catalogue;
 mod client;
 pub mod cloud;

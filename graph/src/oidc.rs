@@ -111,7 +111,11 @@ impl OidcClient {
         let issuer_path = format!("/{tenant_id}/v2.0");
         let mut discovery = endpoints.authority().clone();
         discovery.set_path(&format!("{issuer_path}/.well-known/openid-configuration"));
-        Ok(Self { sender: Sender { http, audit, scope, tenant_id, client_id }, discovery, issuer_path })
+        Ok(Self {
+            sender: Sender { http, audit, scope, tenant_id, client_id, graph: String::new() },
+            discovery,
+            issuer_path,
+        })
     }
 
     /// Reads discovery document and keys.

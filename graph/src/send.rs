@@ -12,7 +12,8 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use crate::{
-    audit::{AuditEntry, AuditSink, Cause},
+    audit::{AuditEntry, AuditSink, Cause, Purpose},
+    budget::{self, Account, Lane, Place},
     catalogue::{self, ErrorAnswer},
     error::{GraphError, TransportFault},
     http::{Http, Outcome},
@@ -29,6 +30,8 @@ pub(crate) struct Sender {
     pub(crate) scope: String,
     pub(crate) tenant_id: String,
     pub(crate) client_id: String,
+    /// Origin of Graph.
+    pub(crate) graph: String,
 }
 
 /// Which try of a call this is, and for whom.
@@ -73,9 +76,20 @@ impl Sender {
         token: Option<&SecretString>,
         attempt: Attempt<'_>,
     ) -> Result<RawAnswer, GraphError> {
+        // Before the audit's entry and the gate: both are about what is sent now.
+        let _place = match request.purpose() {
+            // Its caller has one.
+            Purpose::CreateSubscription => Place::default(),
+            purpose => self.place(purpose, budget::lane_of(purpose)).await,
+        };
         let start = Instant::now();
         let client_request_id = Uuid::new_v4();
         let result = self.announce_and_send(request, token, attempt, client_request_id).await;
+        if let Ok(RawAnswer { status: 429 | 503, retry_after: Some(time), .. }) = &result
+            && let Some(budgets) = &self.http.budgets
+        {
+            budgets.pause(&self.account(), request.purpose(), *time);
+        }
         if let Some(observer) = &self.http.observer {
             let (status, outcome) = match &result {
                 Ok(answer) if answer.is_success() => (Some(answer.status), Outcome::Success),
@@ -87,6 +101,22 @@ impl Sender {
             observer.observe(request.purpose(), status, outcome, start.elapsed());
         }
         result
+    }
+
+    /// A place in the budget of that purpose.
+    pub(crate) async fn place(&self, purpose: Purpose, lane: Lane) -> Place {
+        match &self.http.budgets {
+            Some(budgets) => budgets.place(&self.account(), purpose, lane).await,
+            None => Place::default(),
+        }
+    }
+
+    fn account(&self) -> Account {
+        Account {
+            graph: self.graph.clone(),
+            tenant_id: self.tenant_id.clone(),
+            client_id: self.client_id.clone(),
+        }
     }
 
     async fn announce_and_send(

@@ -1,8 +1,9 @@
 //! The command line, and the settings that follow from it.
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fs, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::Parser;
+use roomkeeper_graph::budget::BudgetSettings;
 use roomkeeper_service::scope_access::{AllowedHosts, HostError};
 use url::Url;
 
@@ -59,6 +60,10 @@ pub struct Args {
     /// Objects of one kind that are worked on at the same time.
     #[arg(long, env = "ROOMKEEPER_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
+    /// Writes of Graph subscriptions in 20 seconds, per app registration and tenant. The default is the strictest limit that
+    /// Microsoft has published.
+    #[arg(long, env = "ROOMKEEPER_SUBSCRIPTION_WRITES", default_value = "500")]
+    pub subscription_writes: NonZeroUsize,
 }
 
 /// A combination of flags that cannot work.
@@ -122,6 +127,8 @@ pub struct Settings {
     pub resync_after_silence: Duration,
     /// Objects per kind at the same time.
     pub concurrency: u16,
+    /// What may be sent to Graph.
+    pub budgets: BudgetSettings,
 }
 
 impl Args {
@@ -171,6 +178,7 @@ impl Args {
             life_minutes: self.subscription_life_minutes,
             resync_after_silence: self.resync_after_silence,
             concurrency: self.concurrency,
+            budgets: BudgetSettings { writes: self.subscription_writes, ..BudgetSettings::default() },
         })
     }
 }
@@ -209,6 +217,7 @@ mod tests {
         assert_eq!(settings.lease.retry, Duration::from_secs(5));
         assert_eq!(settings.resync_after_silence, Duration::from_hours(24));
         assert_eq!((settings.life_minutes, settings.concurrency), (10_065, 8));
+        assert_eq!((settings.budgets.writes.get(), settings.budgets.period), (500, Duration::from_secs(20)));
     }
 
     #[test]

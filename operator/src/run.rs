@@ -6,6 +6,7 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, api::PostParams};
 use roomkeeper_graph::{
     audit::{AuditError, AuditSink, FileAudit},
+    budget::Budgets,
     http::{Http, HttpError, HttpSettings},
 };
 use roomkeeper_service::{
@@ -81,7 +82,11 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
 
     let deadline = LeaderDeadline::default();
     let http = HttpSettings { extra_ca_pem: settings.graph_ca.clone(), ..HttpSettings::default() };
-    let http = Http::new(&http)?.with_observer(Arc::new(graph_metrics)).with_gate(Arc::new(deadline.clone()));
+    let budgets = Budgets::new(settings.budgets).with_observer(Arc::new(graph_metrics.clone()));
+    let http = Http::new(&http)?
+        .with_observer(Arc::new(graph_metrics))
+        .with_gate(Arc::new(deadline.clone()))
+        .with_budgets(Arc::new(budgets));
     let booking = BookingClient::new(settings.booking_ca.as_deref(), deadline.clone(), metrics.clone())?;
     let audit = FileAudit::open(&settings.audit_dir, &settings.identity)?;
     let audit: Arc<dyn AuditSink> = Arc::new(CountedAudit::new(Arc::new(audit), &metrics));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use roomkeeper_graph::{
     Purpose,
+    budget::{Lane, WaitObserver},
     http::{Outcome, RequestObserver},
 };
 
@@ -23,12 +24,13 @@ pub fn registry() -> Result<Registry, prometheus::Error> {
     Ok(registry)
 }
 
-/// Requests to Graph and to the token endpoint, as `roomkeeper_graph_requests_total` and
-/// `roomkeeper_graph_request_duration_seconds`. Labels are closed sets: no user, no tenant.
+/// Requests to Graph and to the token endpoint, as `roomkeeper_graph_requests_total`,
+/// `roomkeeper_graph_request_duration_seconds` and `roomkeeper_graph_budget_wait_seconds`. Labels are closed sets: no user, no tenant.
 #[derive(Clone, Debug)]
 pub struct GraphMetrics {
     requests: IntCounterVec,
     duration: HistogramVec,
+    waits: HistogramVec,
 }
 
 impl GraphMetrics {
@@ -45,9 +47,27 @@ impl GraphMetrics {
             HistogramOpts::new("roomkeeper_graph_request_duration_seconds", "Time until the answer was read"),
             &["operation"],
         )?;
+        let waits = HistogramVec::new(
+            HistogramOpts::new(
+                "roomkeeper_graph_budget_wait_seconds",
+                "Time that a request waited for its place in the budget of its app and tenant",
+            )
+            .buckets(vec![0.001, 0.1, 1.0, 5.0, 20.0, 60.0, 300.0]),
+            &["lane"],
+        )?;
+        for lane in Lane::ALL {
+            waits.with_label_values(&[lane.as_str()]);
+        }
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(duration.clone()))?;
-        Ok(Self { requests, duration })
+        registry.register(Box::new(waits.clone()))?;
+        Ok(Self { requests, duration, waits })
+    }
+}
+
+impl WaitObserver for GraphMetrics {
+    fn waited(&self, lane: Lane, time: Duration) {
+        self.waits.with_label_values(&[lane.as_str()]).observe(time.as_secs_f64());
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::support::{Server, json};
 use roomkeeper_graph::{
     Cause, Decision, Deletion, EventId, EventType, GoneReason, GroupId, ManifestId, NewSubscription,
-    Sensitivity, SubscriptionId, UserId, audit::MemoryAudit,
+    Sensitivity, SubscriptionId, UserId, audit::MemoryAudit, budget::Place,
 };
 use url::Url;
 
@@ -58,10 +58,10 @@ async fn a_subscription_from_creation_to_deletion() {
         client_state: "state".into(),
         expiration: "2026-12-07T10:00:00Z".parse().unwrap(),
     };
-    let made = client.create_subscription(&cause(), &new).await.unwrap();
+    let made = client.create_subscription(&cause(), &new, Place::default()).await.unwrap();
     // The returned expiry counts, not the one asked for.
     assert_eq!((made.id, made.expiration), (id, "2026-11-30T10:00:00.1234567Z".parse().unwrap()));
-    let error = client.create_subscription(&cause(), &new).await.unwrap_err();
+    let error = client.create_subscription(&cause(), &new, Place::default()).await.unwrap_err();
     assert_eq!(error.decision(), Decision::Conflict { existing: Some(id) });
     let asked = "2026-12-01T10:00:00Z".parse().unwrap();
     assert_eq!(client.renew_subscription(&cause(), &id, asked).await.unwrap().expiration, asked);

@@ -1,12 +1,13 @@
 //! Against the strict simulator of Graph: what it refuses, Graph refuses.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use roomkeeper_graph::{
     Cause, Decision, Deletion, EventId, EventType, GoneReason, GraphClient, GroupId, ManifestId,
-    NewSubscription, Purpose, Reason, Sensitivity, UserId,
+    NewSubscription, Purpose, Reason, Sensitivity, SubscriptionId, UserId,
     audit::{AuditEntry, AuditError, MemoryAudit},
+    budget::{BudgetSettings, Budgets, Place},
     http::{Http, HttpSettings},
 };
 use serde_json::{Value, json};
@@ -313,11 +314,11 @@ async fn a_subscription_from_creation_to_deletion() {
         expiration: Timestamp::now() + SignedDuration::from_mins(10_060),
     };
     let client = &sim.client;
-    let made = client.create_subscription(&cause(), &new).await.unwrap();
+    let made = client.create_subscription(&cause(), &new, Place::default()).await.unwrap();
     assert_eq!(made.resource, new.resource());
     assert_eq!(made.notification_url.as_deref(), Some(new.notification_url.as_str()));
     assert_eq!(made.lifecycle_notification_url.as_deref(), Some(new.lifecycle_notification_url.as_str()));
-    let error = client.create_subscription(&cause(), &new).await.unwrap_err();
+    let error = client.create_subscription(&cause(), &new, Place::default()).await.unwrap_err();
     assert_eq!(error.decision(), Decision::Conflict { existing: Some(made.id) });
 
     let asked = Timestamp::now() + SignedDuration::from_mins(5_000);
@@ -337,7 +338,7 @@ async fn a_subscription_from_creation_to_deletion() {
         lifecycle_notification_url: sim.origin.join("/nobody-answers-here").unwrap(),
         ..new
     };
-    let error = client.create_subscription(&cause(), &untrusted).await.unwrap_err();
+    let error = client.create_subscription(&cause(), &untrusted, Place::default()).await.unwrap_err();
     assert_eq!(error.decision(), Decision::UserMustAct(Reason::EndpointValidationFailed));
     assert!(client.list_subscriptions(&cause()).await.unwrap().is_empty());
     sim.check_audit().await;
@@ -412,4 +413,40 @@ async fn booked_events_come_by_pages_and_nothing_else_comes() {
     let foreign = sim.client.booked_events(&cause(), &other, &manifest(), first.next.as_ref()).await;
     assert!(foreign.is_err(), "a page of one calendar is none of another");
     assert_eq!(sim.purposes().len(), before, "and nothing was sent");
+}
+
+/// Sixty writes at once with a budget of twenty in a window: the simulator, which counts as strictly, refuses none of them,
+/// and some of those that nobody holds back.
+#[tokio::test]
+async fn a_budget_keeps_writes_below_the_quota() {
+    let sim = Sim::start(json!({"subscriptionWritesPer20s": 20})).await;
+    let settings = BudgetSettings {
+        writes: 20.try_into().unwrap(),
+        period: Duration::from_millis(500),
+        ..BudgetSettings::default()
+    };
+    let http = sim.http.clone().with_budgets(Arc::new(Budgets::new(settings)));
+    let held_back = support::client(&sim.origin, http, sim.audit.clone(), SECRET);
+    let unknown = SubscriptionId::parse("11111111-2222-4333-8444-555555555555").unwrap();
+    let cause = cause();
+    let sixty = async |client: &GraphClient| {
+        let all = (0..60).map(|_| client.delete_subscription(&cause, &unknown));
+        futures::future::join_all(all).await.into_iter().filter(Result::is_err).count()
+    };
+    // Between two places that are a period apart, more than a window of the simulator's passes.
+    let time_passes = async {
+        let mut often = tokio::time::interval(Duration::from_millis(300));
+        loop {
+            often.tick().await;
+            sim.advance(21).await;
+        }
+    };
+    let refused = tokio::select! {
+        refused = sixty(&held_back) => refused,
+        () = time_passes => 60,
+    };
+    assert_eq!(refused, 0);
+    let counters: Value = sim.control("/_sim/counters").await;
+    assert_eq!(counters["overQuota"], 0, "{counters}");
+    assert!(sixty(&sim.client).await > 0, "the simulator counts");
 }

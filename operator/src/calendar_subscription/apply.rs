@@ -10,7 +10,7 @@ use roomkeeper_crds::{
 };
 use roomkeeper_graph::{
     Cause, Decision, GoneReason, GraphClient, GraphError, NewSubscription, Reason, Subscription,
-    SubscriptionId, UserId,
+    SubscriptionId, UserId, budget::Lane,
 };
 use roomkeeper_service::client_state::KeyRingError;
 
@@ -189,11 +189,12 @@ struct Step<'a> {
 impl Step<'_> {
     async fn create(&self, grant: &Grant, replace: &[SubscriptionId]) -> Result<Outcome, StepError> {
         let Some(user) = self.object.user_id else { return Ok(Outcome::Changed) };
+        let lane = if replace.is_empty() { Lane::New } else { Lane::Renewal };
         for id in replace {
             delete(&self.client, &self.cause, id).await?;
         }
         let ended = self.object.remote.is_some_and(|remote| replace.contains(&remote.id));
-        match self.make(grant, user).await {
+        match self.make(grant, user, lane).await {
             Err(StepError::Graph(error)) if ended => {
                 tracing::info!(object = %self.object.key, %error, "no other subscription could be made yet");
                 Ok(Outcome::Unmade(error))
@@ -202,14 +203,16 @@ impl Step<'_> {
         }
     }
 
-    async fn make(&self, grant: &Grant, user: UserId) -> Result<Outcome, StepError> {
+    async fn make(&self, grant: &Grant, user: UserId, lane: Lane) -> Result<Outcome, StepError> {
         let mut last = None;
         for _ in 0..TRIES {
+            // It may take its time: what allows the call is looked at after it.
+            let place = self.client.place_for_create(lane).await;
             let new = self.new_subscription(user)?;
             if !self.may_read(grant, &user).await? {
                 return Ok(Outcome::Changed);
             }
-            let call = self.client.create_subscription(&self.cause, &new);
+            let call = self.client.create_subscription(&self.cause, &new, place);
             let error = match around(Failpoint::BeforeCreate, Failpoint::AfterCreate, call).await {
                 Ok(subscription) => return Ok(Outcome::Lives(subscription, How::Created)),
                 Err(error) => error,

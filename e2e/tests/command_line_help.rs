@@ -10,11 +10,12 @@ use roomkeeper_e2e::programs;
 fn the_golden_files_are_current() {
     let folder = programs::repository().join("docs/command-line");
     let write = std::env::var_os("ROOMKEEPER_WRITE_GOLDENS").is_some();
-    let commands: [(&str, &[&str]); 6] = [
+    let commands: [(&str, &[&str]); 7] = [
         ("roomkeeper-operator", &["--help"]),
         ("roomkeeper-webhook-server", &["--help"]),
         ("kubectl-roomkeeper", &["--help"]),
         ("kubectl-roomkeeper", &["unsubscribe", "--help"]),
+        ("kubectl-roomkeeper", &["admin-consent-url", "--help"]),
         ("graph-sim", &["--help"]),
         ("booking-sim", &["--help"]),
     ];

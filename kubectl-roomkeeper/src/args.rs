@@ -8,6 +8,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use url::Url;
 
 /// Manage Roomkeeper's consents and subscriptions.
 #[derive(Parser)]
@@ -38,6 +39,18 @@ pub(crate) struct Connection {
 pub(crate) enum Command {
     /// Withdraw a user's consent and wait until their calendar is not followed any more
     Unsubscribe(Unsubscribe),
+    /// Print where a tenant's administrator grants the app registration of an AccessScope its permissions
+    AdminConsentUrl(AdminConsentUrl),
+}
+
+/// Whose page.
+#[derive(clap::Args)]
+pub(crate) struct AdminConsentUrl {
+    /// Name of the AccessScope
+    pub(crate) scope: String,
+    /// Where Microsoft sends the administrator afterwards: a redirect URI of the app registration; without it, its first one
+    #[arg(long, value_name = "URL")]
+    pub(crate) redirect_uri: Option<Url>,
 }
 
 /// Whom to unsubscribe, and why.

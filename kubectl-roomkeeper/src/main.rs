@@ -1,5 +1,6 @@
 //! `kubectl roomkeeper`: what support does about a calendar, in one command.
 
+mod admin_consent_url;
 mod args;
 mod unsubscribe;
 
@@ -29,6 +30,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
         Command::Unsubscribe(request) => {
             let outcome = unsubscribe::run(client, &namespace, &request).await?;
             println!("{outcome}");
+            Ok(())
+        }
+        Command::AdminConsentUrl(request) => {
+            println!("{}", admin_consent_url::run(client, &namespace, &request).await?);
             Ok(())
         }
     }

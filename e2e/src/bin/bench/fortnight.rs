@@ -7,8 +7,7 @@ use roomkeeper_e2e::fortnight::{Settings, play};
 
 use crate::report::Report;
 
-const SETTINGS: Settings =
-    Settings { tenants: 3, mailboxes: 1_000, faults: 0.05, kills: 12, seed: 20_261_123 };
+const SETTINGS: Settings = Settings { tenants: 3, mailboxes: 200, faults: 0.05, kills: 12, seed: 20_261_123 };
 
 pub(crate) async fn run() -> anyhow::Result<Report> {
     let began = Instant::now();

@@ -24,7 +24,7 @@ fn documented(page: &str, heading: &str) -> BTreeSet<String> {
 
 macro_rules! assert_documented {
     ($page:literal, $set:ident) => {
-        let expected: BTreeSet<String> = $set::ALL.iter().map(|reason| reason.to_string()).collect();
+        let expected: BTreeSet<String> = $set::ALL.iter().map(ToString::to_string).collect();
         assert_eq!(documented($page, stringify!($set)), expected, "{}: {}", $page, stringify!($set));
     };
 }
@@ -43,7 +43,7 @@ fn the_summarys_own_reasons_are_on_the_pages() {
     let heading = "Ready, Reconciling, Stalled";
     let mut told = documented("access-scope.md", heading);
     told.extend(documented("calendar-subscription.md", heading));
-    let own: BTreeSet<String> = Summary::ALL.iter().map(|reason| reason.to_string()).collect();
+    let own: BTreeSet<String> = Summary::ALL.iter().map(ToString::to_string).collect();
     assert!(told.is_superset(&own), "missing: {:?}", own.difference(&told));
     let elsewhere = [Allowed::Suspended.to_string()];
     assert!(told.iter().all(|one| own.contains(one) || elsewhere.contains(one)), "{told:?}");

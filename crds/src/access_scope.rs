@@ -118,6 +118,17 @@ pub enum Cloud {
     China,
 }
 
+impl Cloud {
+    /// Origin of the pages at which people and applications sign in ("National cloud deployments" of the Graph documentation).
+    pub const fn login(self) -> &'static str {
+        match self {
+            Self::Global => "https://login.microsoftonline.com",
+            Self::USGov | Self::USGovDoD => "https://login.microsoftonline.us",
+            Self::China => "https://login.chinacloudapi.cn",
+        }
+    }
+}
+
 /// Endpoints of a private cloud or a test.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -2,8 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use kube::{Api, Client};
-use roomkeeper_crds::{AccessScope, AccessScopeSpec, access_scope::Cloud as ScopeCloud};
-use roomkeeper_graph::cloud::Cloud;
+use roomkeeper_crds::{AccessScope, AccessScopeSpec, access_scope::Cloud};
 use url::Url;
 
 use crate::args::AdminConsentUrl;
@@ -28,15 +27,7 @@ pub(crate) async fn run(client: Client, namespace: &str, request: &AdminConsentU
 fn url(spec: &AccessScopeSpec, redirect: Option<&Url>) -> anyhow::Result<Url> {
     let authority = match &spec.endpoints {
         Some(own) => Url::parse(&own.authority).context("spec.endpoints.authority is no URL")?,
-        None => match spec.cloud.unwrap_or(ScopeCloud::Global) {
-            ScopeCloud::Global => Cloud::Global,
-            ScopeCloud::USGov => Cloud::UsGov,
-            ScopeCloud::USGovDoD => Cloud::UsGovDod,
-            ScopeCloud::China => Cloud::China,
-        }
-        .endpoints()
-        .authority()
-        .clone(),
+        None => Url::parse(spec.cloud.unwrap_or(Cloud::Global).login()).context("spec.cloud")?,
     };
     let mut url = authority
         .join(&format!("/{}/adminconsent", spec.tenant_id))

@@ -194,13 +194,7 @@ fn connection(spec: &AccessScopeSpec, allowed: &AllowedHosts) -> Result<Connecti
 /// When an endpoint is not an https origin, or its host is not allowed.
 pub fn endpoints(spec: &AccessScopeSpec, allowed: &AllowedHosts) -> Result<Endpoints, ScopeAccessError> {
     let Some(own) = &spec.endpoints else {
-        return Ok(match spec.cloud.unwrap_or(ScopeCloud::Global) {
-            ScopeCloud::Global => Cloud::Global,
-            ScopeCloud::USGov => Cloud::UsGov,
-            ScopeCloud::USGovDoD => Cloud::UsGovDod,
-            ScopeCloud::China => Cloud::China,
-        }
-        .endpoints());
+        return Ok(cloud(spec.cloud.unwrap_or(ScopeCloud::Global)).endpoints());
     };
     let authority = origin("authority", &own.authority)?;
     let graph = origin("graph", &own.graph)?;
@@ -209,6 +203,29 @@ pub fn endpoints(spec: &AccessScopeSpec, allowed: &AllowedHosts) -> Result<Endpo
     Endpoints::new(authority, graph).map_err(ScopeAccessError::Endpoint)
 }
 
+fn cloud(named: ScopeCloud) -> Cloud {
+    match named {
+        ScopeCloud::Global => Cloud::Global,
+        ScopeCloud::USGov => Cloud::UsGov,
+        ScopeCloud::USGovDoD => Cloud::UsGovDod,
+        ScopeCloud::China => Cloud::China,
+    }
+}
+
 fn origin(field: &'static str, text: &str) -> Result<Url, ScopeAccessError> {
     Url::parse(text).map_err(|source| ScopeAccessError::EndpointUrl { field, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The two crates do not know each other; what they say of a cloud is the same all the same.
+    #[test]
+    fn people_and_daemons_sign_in_at_the_same_place() {
+        for named in [ScopeCloud::Global, ScopeCloud::USGov, ScopeCloud::USGovDoD, ScopeCloud::China] {
+            let authority = cloud(named).endpoints().authority().origin().ascii_serialization();
+            assert_eq!(authority, named.login(), "{named:?}");
+        }
+    }
 }

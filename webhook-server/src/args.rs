@@ -57,6 +57,9 @@ pub struct Args {
     /// Items worked on at a time.
     #[arg(long, env = "ROOMKEEPER_WORKERS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
+    /// Reads of one mailbox in flight. Exchange takes 4 of an app at a time, from all pods together.
+    #[arg(long, env = "ROOMKEEPER_MAILBOX_CONCURRENCY", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub mailbox_concurrency: u8,
     /// Attempts after which an item that is itself to blame is given up.
     #[arg(long, env = "ROOMKEEPER_MAX_ATTEMPTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_attempts: u16,
@@ -117,6 +120,7 @@ mod tests {
         let args = parse(&[]).unwrap();
         assert_eq!(args.debounce, Duration::from_secs(2));
         assert_eq!((args.workers, args.max_attempts, args.role), (4, 10, Role::All));
+        assert_eq!(args.mailbox_concurrency, 2);
         assert!(args.role.serves() && args.role.works());
     }
 
@@ -134,6 +138,7 @@ mod tests {
             ("--debounce", "soon"),
             ("--debounce", "-2s"),
             ("--workers", "0"),
+            ("--mailbox-concurrency", "5"),
             ("--role", "both"),
             ("--public-listen", "x"),
         ] {

@@ -215,6 +215,7 @@ fn worker(
         audit: Arc::clone(&parts.audit),
         metrics: WorkerMetrics::new(registry)?,
         workers: usize::from(args.workers),
+        mailbox_concurrency: usize::from(args.mailbox_concurrency),
         waits: Waits::default(),
     });
     let resyncs = Resyncs::new(

@@ -11,15 +11,14 @@ use tokio::{
     time::Instant,
 };
 
-/// Reads in flight of one mailbox. Exchange takes 4 per app and mailbox, from all pods together.
-const IN_FLIGHT: usize = 2;
-
 /// Mailboxes kept before those at rest are dropped.
 const KEPT: usize = 10_000;
 
 /// The mailboxes in use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Mailboxes {
+    /// Reads in flight of one mailbox.
+    in_flight: usize,
     all: Mutex<HashMap<(String, String), Arc<Mailbox>>>,
 }
 
@@ -37,6 +36,10 @@ pub(super) struct Place {
 }
 
 impl Mailboxes {
+    pub(super) fn new(in_flight: usize) -> Self {
+        Self { in_flight, all: Mutex::default() }
+    }
+
     /// The mailbox of a user.
     pub(super) fn of(&self, tenant_id: &str, user_id: &str) -> Arc<Mailbox> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +47,10 @@ impl Mailboxes {
             all.retain(|_, mailbox| Arc::strong_count(mailbox) > 1 || mailbox.left().is_some());
         }
         let mailbox = all.entry((tenant_id.to_owned(), user_id.to_owned())).or_insert_with(|| {
-            Arc::new(Mailbox { slots: Arc::new(Semaphore::new(IN_FLIGHT)), held_until: Mutex::new(None) })
+            Arc::new(Mailbox {
+                slots: Arc::new(Semaphore::new(self.in_flight)),
+                held_until: Mutex::new(None),
+            })
         });
         Arc::clone(mailbox)
     }
@@ -93,7 +99,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn two_at_a_time_per_mailbox() {
-        let all = Mailboxes::default();
+        let all = Mailboxes::new(2);
         let first = all.of("t", "u").enter().await.unwrap();
         let _second = all.of("t", "u").enter().await.unwrap();
         let mut third = Box::pin(all.of("t", "u").enter());
@@ -105,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_graph_asked_holds_for_everybody_and_ends() {
-        let all = Mailboxes::default();
+        let all = Mailboxes::new(2);
         let place = all.of("t", "u").enter().await.unwrap();
         place.hold(Duration::from_secs(7));
         place.hold(Duration::from_secs(3));

@@ -100,6 +100,8 @@ pub struct WorkerParts {
     pub metrics: WorkerMetrics,
     /// Items worked on at a time.
     pub workers: usize,
+    /// Reads of one mailbox in flight.
+    pub mailbox_concurrency: usize,
     /// Waits between attempts.
     pub waits: Waits,
 }
@@ -118,8 +120,18 @@ pub struct Worker {
 impl Worker {
     /// Puts the parts together.
     pub fn new(parts: WorkerParts) -> Arc<Self> {
-        let WorkerParts { queue, client, subscriptions, permissions, reader, audit, metrics, workers, waits } =
-            parts;
+        let WorkerParts {
+            queue,
+            client,
+            subscriptions,
+            permissions,
+            reader,
+            audit,
+            metrics,
+            workers,
+            mailbox_concurrency,
+            waits,
+        } = parts;
         let workers = workers.max(1);
         Arc::new(Self {
             queue,
@@ -130,7 +142,7 @@ impl Worker {
                 records: Records::new(client.clone()),
                 delivery: DeliveryReports::new(client),
                 audit,
-                mailboxes: Mailboxes::default(),
+                mailboxes: Mailboxes::new(mailbox_concurrency),
             },
             metrics,
             memory: Memory::default(),

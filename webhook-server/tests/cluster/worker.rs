@@ -83,6 +83,7 @@ impl Running {
             audit: Arc::clone(&audit) as Arc<_>,
             metrics: WorkerMetrics::new(&registry).unwrap(),
             workers: 4,
+            mailbox_concurrency: 2,
             waits: Waits { failed: fast, short: fast },
         });
         let running = tokio::spawn(Arc::clone(&worker).run(stop.clone()));

@@ -136,6 +136,7 @@ async fn by_the_worker(
         audit: Arc::new(MemoryAudit::default()),
         metrics: WorkerMetrics::new(&metrics::registry()?)?,
         workers: IN_FLIGHT,
+        mailbox_concurrency: 2,
         waits: Waits::default(),
     });
     eprintln!("records: {RECORDS} by the worker");

@@ -166,8 +166,8 @@ pub struct Credentials {
 pub struct WorkloadIdentity {
     /// Service account of the same namespace. Its tokens are asked for with the audience `api://AzureADTokenExchange`; the
     /// federated credential of the app registration names the cluster's issuer and the subject
-    /// `system:serviceaccount:<namespace>:<name>`. The operator may ask for them only when the chart's list of service accounts
-    /// holds the name.
+    /// `system:serviceaccount:<namespace>:<name>`. Both daemons may ask for them only when a Role of the namespace holds the
+    /// name.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rule::object_name("serviceAccountName"))]
     pub service_account_name: String,
@@ -178,7 +178,7 @@ pub struct WorkloadIdentity {
 #[serde(rename_all = "camelCase")]
 pub struct ClientCertificate {
     /// Secret of the same namespace with `tls.crt` (the certificate registered with the app, PEM) and `tls.key` (its RSA key, PEM),
-    /// as type `kubernetes.io/tls` has them. The operator may read it only when the chart's list of Secrets holds its name.
+    /// as type `kubernetes.io/tls` has them. Both daemons may read it only when a Role of the namespace holds its name.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rule::object_name("secretName"))]
     pub secret_name: String,
@@ -188,7 +188,7 @@ pub struct ClientCertificate {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientSecret {
-    /// Secret of the same namespace. The operator may read it only when the chart's list of Secrets holds its name.
+    /// Secret of the same namespace. Both daemons may read it only when a Role of the namespace holds its name.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rule::object_name("secretName"))]
     pub secret_name: String,
@@ -239,7 +239,7 @@ pub struct Membership {
     #[x_kube(validation = rule::duration("maxStaleness", "1m"))]
     pub max_staleness: Duration,
     /// Largest share of the living subscriptions, in percent, that one read of the groups may end. A read that would end more, and
-    /// more than 10, is held back until a person confirms it with the annotation that the condition names. 100 holds nothing back.
+    /// at least 10, is held back until a person confirms it with the annotation that the condition names. 100 holds nothing back.
     #[serde(default = "default_max_shrink_percent")]
     #[schemars(range(min = 0, max = 100))]
     pub max_shrink_percent: u8,

@@ -295,5 +295,10 @@ pub(crate) fn retry_after(value: &str, now: std::time::SystemTime) -> Option<Dur
     Some(wait.min(LONGEST))
 }
 
+/// Whether a refusal for lack of patience is about one mailbox alone (`MailboxConcurrency`), and not about the app.
+pub(crate) fn concerns_one_mailbox(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).contains("MailboxConcurrency")
+}
+
 #[cfg(test)]
 mod tests;

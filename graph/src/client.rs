@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     answer::{self, MemberFault, Object, Shape, Unrequested},
     audit::{AuditSink, Cause, Purpose},
-    budget::{Lane, Place},
+    budget::{self, Lane, Place},
     catalogue,
     cloud::Endpoints,
     directory::{Group, User},
@@ -99,7 +99,10 @@ impl GraphClient {
 
     /// Waits for a place in the budget for [`Self::create_subscription`]. It is taken first, so that what allows the call can be
     /// looked at after the waiting.
-    pub async fn place_for_create(&self, lane: Lane) -> Place {
+    ///
+    /// # Errors
+    /// [`GraphError::Paused`].
+    pub async fn place_for_create(&self, lane: Lane) -> Result<Place, GraphError> {
         self.inner.sender.place(Purpose::CreateSubscription, lane).await
     }
 
@@ -113,10 +116,9 @@ impl GraphClient {
         new: &NewSubscription,
         place: Place,
     ) -> Result<Subscription, GraphError> {
-        let made =
-            self.object(&Call::CreateSubscription(new), cause, Shape::Subscription, Subscription::read).await;
-        drop(place);
-        made
+        let request = self.request(&Call::CreateSubscription(new))?;
+        let answer = self.exchange_at(Some(place), &request, cause).await?;
+        self.read_one(&request, &answer, Shape::Subscription, Subscription::read)
     }
 
     /// Moves a subscription's expiry, and nothing else.
@@ -308,6 +310,16 @@ impl GraphClient {
     ) -> Result<T, GraphError> {
         let request = self.request(call)?;
         let answer = self.exchange(&request, cause).await?;
+        self.read_one(&request, &answer, shape, read)
+    }
+
+    fn read_one<T>(
+        &self,
+        request: &Request,
+        answer: &RawAnswer,
+        shape: Shape,
+        read: impl FnOnce(&Object) -> Result<T, MemberFault>,
+    ) -> Result<T, GraphError> {
         let context = Context { purpose: request.purpose(), client_request_id: answer.client_request_id };
         let one = answer::one(&answer.body, shape).map_err(|fault| context.unexpected(fault))?;
         self.note(context, one.unrequested);
@@ -341,8 +353,24 @@ impl GraphClient {
 
     /// Sends with a token. A refused token is dropped and the request repeated once with a new one.
     async fn exchange(&self, request: &Request, cause: &Cause) -> Result<RawAnswer, GraphError> {
+        self.exchange_at(None, request, cause).await
+    }
+
+    /// The same from a place in the budget that is there already. Each request that is sent has one of its own.
+    async fn exchange_at(
+        &self,
+        mut place: Option<Place>,
+        request: &Request,
+        cause: &Cause,
+    ) -> Result<RawAnswer, GraphError> {
         let mut number = 1;
         loop {
+            let _place = match place.take() {
+                Some(place) => place,
+                None => {
+                    self.inner.sender.place(request.purpose(), budget::lane_of(request.purpose())).await?
+                }
+            };
             let token = self.inner.tokens.get(cause).await?;
             let answer =
                 self.inner.sender.send(request, Some(&token.secret), Attempt { cause, number }).await?;

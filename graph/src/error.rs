@@ -88,6 +88,14 @@ pub enum GraphError {
         /// The gate's reason.
         why: &'static str,
     },
+    /// Graph asked this app to send nothing of the kind in this tenant for a while, so the request was not sent.
+    #[error("{purpose} was not sent: Graph asked this app to wait")]
+    Paused {
+        /// What the request was for.
+        purpose: Purpose,
+        /// Time that is left.
+        left: Duration,
+    },
     /// An argument was refused before anything was sent.
     #[error("{0}")]
     Argument(#[from] ArgumentError),
@@ -136,6 +144,7 @@ impl GraphError {
             Self::Assertion(AssertionError::NotFound(_) | AssertionError::Forbidden(_)) => {
                 Decision::UserMustAct(Reason::AuthFailed)
             }
+            Self::Paused { left, .. } => Decision::Wait(*left),
             Self::Argument(_) => Decision::UserMustAct(Reason::BadRequest),
             Self::Refused(refusal) => refusal.decision,
             Self::Token(refusal) => refusal.decision,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::{AuditEntry, AuditSink, Cause, Purpose},
-    budget::{self, Account, Lane, Place},
+    budget::{Account, Lane, Place},
     catalogue::{self, ErrorAnswer},
     error::{GraphError, TransportFault},
     http::{Http, Outcome},
@@ -76,16 +76,11 @@ impl Sender {
         token: Option<&SecretString>,
         attempt: Attempt<'_>,
     ) -> Result<RawAnswer, GraphError> {
-        // Before the audit's entry and the gate: both are about what is sent now.
-        let _place = match request.purpose() {
-            // Its caller has one.
-            Purpose::CreateSubscription => Place::default(),
-            purpose => self.place(purpose, budget::lane_of(purpose)).await,
-        };
         let start = Instant::now();
         let client_request_id = Uuid::new_v4();
         let result = self.announce_and_send(request, token, attempt, client_request_id).await;
-        if let Ok(RawAnswer { status: 429 | 503, retry_after: Some(time), .. }) = &result
+        if let Ok(RawAnswer { status: 429 | 503, retry_after: Some(time), body, .. }) = &result
+            && !catalogue::concerns_one_mailbox(body)
             && let Some(budgets) = &self.http.budgets
         {
             budgets.pause(&self.account(), request.purpose(), *time);
@@ -103,11 +98,15 @@ impl Sender {
         result
     }
 
-    /// A place in the budget of that purpose.
-    pub(crate) async fn place(&self, purpose: Purpose, lane: Lane) -> Place {
+    /// A place in the budget of that purpose. It is taken before the token, the audit's entry and the gate, all of which are about
+    /// what is sent now.
+    pub(crate) async fn place(&self, purpose: Purpose, lane: Lane) -> Result<Place, GraphError> {
         match &self.http.budgets {
-            Some(budgets) => budgets.place(&self.account(), purpose, lane).await,
-            None => Place::default(),
+            Some(budgets) => {
+                let place = budgets.place(&self.account(), purpose, lane).await;
+                place.map_err(|left| GraphError::Paused { purpose, left })
+            }
+            None => Ok(Place::default()),
         }
     }
 

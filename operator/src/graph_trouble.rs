@@ -29,6 +29,7 @@ pub fn text(error: &GraphError) -> String {
         }
         GraphError::Audit { .. }
         | GraphError::Held { .. }
+        | GraphError::Paused { .. }
         | GraphError::Argument(_)
         | GraphError::Assertion(_) => error.to_string(),
     }

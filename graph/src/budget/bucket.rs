@@ -10,6 +10,9 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::Lane;
 
+/// A pause that is longer is waited for elsewhere: those who wait here hold up what has to do with other tenants.
+const LONG: Duration = Duration::from_secs(1);
+
 /// A place in a budget, to be kept until the answer is there. The default takes nothing from any budget.
 #[derive(Debug, Default)]
 pub struct Place(Option<Arc<Bucket>>);
@@ -46,10 +49,15 @@ impl Bucket {
         Arc::new(Self { limit, period, state: Mutex::default() })
     }
 
-    pub(super) async fn place(self: &Arc<Self>, lane: Lane) -> Place {
+    /// Waits for a place; `Err` tells how long Graph still wants to be left alone, where that is not worth waiting here for.
+    pub(super) async fn place(self: &Arc<Self>, lane: Lane) -> Result<Place, Duration> {
         loop {
             let turn = {
                 let mut state = self.state();
+                let left = state.paused_until.map(|until| until.saturating_duration_since(Instant::now()));
+                if let Some(left) = left.filter(|left| *left > LONG) {
+                    return Err(left);
+                }
                 let (sender, turn) = oneshot::channel();
                 if let Some(queue) = state.waiting.get_mut(lane as usize) {
                     queue.push_back(sender);
@@ -58,7 +66,7 @@ impl Bucket {
             };
             self.serve();
             if let Ok(place) = turn.await {
-                return place;
+                return Ok(place);
             }
         }
     }
@@ -67,6 +75,10 @@ impl Bucket {
         let until = Instant::now() + time;
         let mut state = self.state();
         state.paused_until = Some(state.paused_until.map_or(until, |before| before.max(until)));
+        if time > LONG {
+            // Sent away: whoever waits here keeps others from other work.
+            state.waiting.iter_mut().for_each(VecDeque::clear);
+        }
     }
 
     fn answered(self: &Arc<Self>) {
@@ -153,7 +165,7 @@ mod tests {
         for _ in 0..count {
             let bucket = Arc::clone(bucket);
             all.spawn(async move {
-                let place = bucket.place(Lane::New).await;
+                let place = bucket.place(Lane::New).await.unwrap();
                 let start = Instant::now();
                 sleep(takes).await;
                 drop(place);
@@ -188,7 +200,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn higher_lanes_go_first_and_each_lane_in_order() {
         let bucket = Bucket::new(1, PERIOD);
-        drop(bucket.place(Lane::Resync).await);
+        drop(bucket.place(Lane::Resync).await.unwrap());
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut all = JoinSet::new();
         for (number, lane) in [Lane::Resync, Lane::Renewal, Lane::New, Lane::Delete, Lane::Renewal, Lane::New]
@@ -197,7 +209,7 @@ mod tests {
         {
             let (task, order) = (Arc::clone(&bucket), Arc::clone(&order));
             all.spawn(async move {
-                drop(task.place(lane).await);
+                drop(task.place(lane).await.unwrap());
                 order.lock().unwrap().push((lane, number));
             });
             // Each is in the queue before the next one comes.
@@ -221,24 +233,42 @@ mod tests {
     async fn whoever_goes_away_takes_nothing() {
         let bucket = Bucket::new(1, PERIOD);
         let began = Instant::now();
-        drop(bucket.place(Lane::New).await);
+        drop(bucket.place(Lane::New).await.unwrap());
         for _ in 0..5 {
             let waiting = tokio::time::timeout(Duration::from_secs(1), bucket.place(Lane::New)).await;
             assert!(waiting.is_err());
         }
-        drop(bucket.place(Lane::Resync).await);
+        drop(bucket.place(Lane::Resync).await.unwrap());
         assert!(began.elapsed() < PERIOD + Duration::from_millis(10), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pause_is_kept_to_the_moment() {
+    async fn a_short_pause_is_waited_for_to_the_moment() {
         let bucket = Bucket::new(10, PERIOD);
-        drop(bucket.place(Lane::New).await);
         let began = Instant::now();
-        bucket.pause(Duration::from_secs(7));
-        bucket.pause(Duration::from_secs(3));
-        drop(bucket.place(Lane::New).await);
+        bucket.pause(Duration::from_millis(700));
+        bucket.pause(Duration::from_millis(300));
+        drop(bucket.place(Lane::New).await.unwrap());
         let waited = began.elapsed();
-        assert!(waited >= Duration::from_secs(7) && waited < Duration::from_millis(7_010), "{waited:?}");
+        assert!(waited >= Duration::from_millis(700) && waited < Duration::from_millis(710), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_pause_sends_everybody_away_with_the_time_that_is_left() {
+        let bucket = Bucket::new(1, PERIOD);
+        drop(bucket.place(Lane::New).await.unwrap());
+        let waiting = tokio::spawn({
+            let bucket = Arc::clone(&bucket);
+            async move { bucket.place(Lane::Delete).await }
+        });
+        while bucket.state().waiting.iter().all(VecDeque::is_empty) {
+            tokio::task::yield_now().await;
+        }
+        bucket.pause(Duration::from_mins(5));
+        assert_eq!(waiting.await.unwrap().unwrap_err(), Duration::from_mins(5));
+        sleep(Duration::from_secs(100)).await;
+        assert_eq!(bucket.place(Lane::New).await.unwrap_err(), Duration::from_secs(200));
+        sleep(Duration::from_secs(200)).await;
+        drop(bucket.place(Lane::New).await.unwrap());
     }
 }

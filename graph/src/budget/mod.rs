@@ -121,14 +121,22 @@ impl Budgets {
     }
 
     /// Waits for a place where the purpose has a budget. Dropping the future gives the turn up.
-    pub(crate) async fn place(&self, account: &Account, purpose: Purpose, lane: Lane) -> Place {
-        let Some(kind) = Kind::of(purpose) else { return Place::default() };
+    ///
+    /// # Errors
+    /// How long Graph still wants to be left alone, where that is long.
+    pub(crate) async fn place(
+        &self,
+        account: &Account,
+        purpose: Purpose,
+        lane: Lane,
+    ) -> Result<Place, Duration> {
+        let Some(kind) = Kind::of(purpose) else { return Ok(Place::default()) };
         let began = Instant::now();
-        let place = self.bucket(account, kind).place(lane).await;
+        let place = self.bucket(account, kind).place(lane).await?;
         if let Some(observer) = &self.observer {
             observer.waited(lane, began.elapsed());
         }
-        place
+        Ok(place)
     }
 
     /// Graph asked to be left alone for that long.

@@ -137,6 +137,10 @@ impl Tokens {
                 Ok(token)
             }
             Err(error) => {
+                if matches!(error.decision(), Decision::UserMustAct(_)) {
+                    // Withdrawn or wrong: what was given before must not serve on.
+                    state.current = None;
+                }
                 let (pause, asked_for) = match error.decision() {
                     Decision::Wait(asked) => (asked, true),
                     _ => (PAUSE, false),

@@ -207,7 +207,7 @@ impl Step<'_> {
         let mut last = None;
         for _ in 0..TRIES {
             // It may take its time: what allows the call is looked at after it.
-            let place = self.client.place_for_create(lane).await;
+            let place = self.client.place_for_create(lane).await?;
             let new = self.new_subscription(user)?;
             if !self.may_read(grant, &user).await? {
                 return Ok(Outcome::Changed);

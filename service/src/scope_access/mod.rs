@@ -37,7 +37,7 @@ use self::{
     watches::Watches,
 };
 
-/// How long a Secret that was read is taken for current where it cannot be watched.
+/// How long a Secret that was read is taken for current unless its watch tells of a change: a watch may lag or be forbidden.
 const SECRET_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// Changes that wait for a slow listener at most: what is lost is found by the next regular read.
@@ -99,8 +99,8 @@ impl ScopeClients {
         self.changes.subscribe()
     }
 
-    /// The client of a scope, with the credential that its Secret held when it last changed; at most ten seconds earlier where
-    /// it cannot be watched.
+    /// The client of a scope, with the credential that its Secret held at most ten seconds ago, or since the change that its
+    /// watch told of.
     ///
     /// # Errors
     /// When the Secret, an endpoint or the API server stands in the way; each error says which and what to do.

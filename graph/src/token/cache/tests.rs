@@ -148,6 +148,19 @@ async fn a_failed_refresh_pauses_and_the_token_serves_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refused_renewal_ends_what_was_given_before() {
+    let (tokens, script) = tokens(HOUR, 1);
+    assert_eq!(get(&tokens).await.unwrap(), "1");
+    *script.failing.lock().unwrap() = Some(Decision::UserMustAct(Reason::AuthFailed));
+    script.permits.add_permits(10);
+    tokio::time::advance(HOUR.checked_sub(AHEAD).unwrap()).await;
+    // This call sets the renewal off.
+    assert_eq!(get(&tokens).await.unwrap(), "1");
+    until(|| tokens.state().flight.is_none()).await;
+    assert_eq!(get(&tokens).await.unwrap_err().decision(), Decision::UserMustAct(Reason::AuthFailed));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_endpoints_waiting_time_binds_every_caller() {
     let (tokens, script) = tokens(HOUR, 10);
     *script.failing.lock().unwrap() = Some(Decision::Wait(Duration::from_secs(40)));

@@ -1,8 +1,11 @@
 //! An operator that is started again whenever it has died.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use roomkeeper_controlplane::process::Program;
@@ -29,7 +32,7 @@ impl Phoenix {
         let (watched, count) = (Arc::clone(&current), Arc::clone(&deaths));
         let watching = tokio::spawn(async move {
             loop {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 let mut operator = watched.lock().await;
                 if operator.process.try_wait().unwrap().is_some() {
                     count.fetch_add(1, Ordering::Relaxed);
@@ -40,8 +43,16 @@ impl Phoenix {
         Self { current, deaths, watching }
     }
 
-    pub fn deaths(&self) -> usize {
-        self.deaths.load(Ordering::Relaxed)
+    /// How often it died. The last death may not have been noticed yet, so that none is believed only after a while.
+    pub async fn deaths(&self) -> usize {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let deaths = self.deaths.load(Ordering::Relaxed);
+            if deaths > 0 || Instant::now() > deadline {
+                return deaths;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 

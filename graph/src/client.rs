@@ -359,19 +359,20 @@ impl GraphClient {
     /// The same from a place in the budget that is there already. Each request that is sent has one of its own.
     async fn exchange_at(
         &self,
-        mut place: Option<Place>,
+        mut given: Option<Place>,
         request: &Request,
         cause: &Cause,
     ) -> Result<RawAnswer, GraphError> {
         let mut number = 1;
         loop {
-            let _place = match place.take() {
+            let mut place = match given.take() {
                 Some(place) => place,
                 None => {
                     self.inner.sender.place(request.purpose(), budget::lane_of(request.purpose())).await?
                 }
             };
             let token = self.inner.tokens.get(cause).await?;
+            place.spend();
             let answer =
                 self.inner.sender.send(request, Some(&token.secret), Attempt { cause, number }).await?;
             if answer.is_success() {

@@ -13,14 +13,25 @@ use super::Lane;
 /// A pause that is longer is waited for elsewhere: those who wait here hold up what has to do with other tenants.
 const LONG: Duration = Duration::from_secs(1);
 
-/// A place in a budget, to be kept until the answer is there. The default takes nothing from any budget.
+/// A place in a budget, to be kept until the answer is there. One that nothing was sent from is given back whole. The default
+/// takes nothing from any budget.
 #[derive(Debug, Default)]
-pub struct Place(Option<Arc<Bucket>>);
+pub struct Place {
+    bucket: Option<Arc<Bucket>>,
+    spent: bool,
+}
+
+impl Place {
+    /// Something is about to be sent from it.
+    pub(crate) fn spend(&mut self) {
+        self.spent = true;
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(bucket) = self.0.take() {
-            bucket.answered();
+        if let Some(bucket) = self.bucket.take() {
+            bucket.left(self.spent);
         }
     }
 }
@@ -81,11 +92,13 @@ impl Bucket {
         }
     }
 
-    fn answered(self: &Arc<Self>) {
+    fn left(self: &Arc<Self>, spent: bool) {
         {
             let mut state = self.state();
             state.in_flight = state.in_flight.saturating_sub(1);
-            state.answered.push_back(Instant::now());
+            if spent {
+                state.answered.push_back(Instant::now());
+            }
         }
         self.serve();
     }
@@ -139,9 +152,9 @@ impl Bucket {
                 }
                 let sender = queue.pop_front()?;
                 state.in_flight += 1;
-                (sender, Place(Some(Arc::clone(self))))
+                (sender, Place { bucket: Some(Arc::clone(self)), spent: false })
             };
-            // Whoever went away in this moment gives it back, which counts: better one too few than one too many.
+            // Whoever went away in this moment gives it back.
             drop(sender.send(place));
         }
     }
@@ -159,13 +172,30 @@ mod tests {
 
     const PERIOD: Duration = Duration::from_secs(20);
 
+    /// A place that something is sent from.
+    async fn taken(bucket: &Arc<Bucket>, lane: Lane) -> Place {
+        let mut place = bucket.place(lane).await.unwrap();
+        place.spend();
+        place
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nothing_was_sent_from_costs_nothing() {
+        let bucket = Bucket::new(1, PERIOD);
+        let began = Instant::now();
+        for _ in 0..10 {
+            drop(bucket.place(Lane::New).await.unwrap());
+        }
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
     /// Times at which requests that take that long start, and when they end.
     async fn starts(bucket: &Arc<Bucket>, count: usize, takes: Duration) -> Vec<(Instant, Instant)> {
         let mut all = JoinSet::new();
         for _ in 0..count {
             let bucket = Arc::clone(bucket);
             all.spawn(async move {
-                let place = bucket.place(Lane::New).await.unwrap();
+                let place = taken(&bucket, Lane::New).await;
                 let start = Instant::now();
                 sleep(takes).await;
                 drop(place);
@@ -200,7 +230,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn higher_lanes_go_first_and_each_lane_in_order() {
         let bucket = Bucket::new(1, PERIOD);
-        drop(bucket.place(Lane::Resync).await.unwrap());
+        drop(taken(&bucket, Lane::Resync).await);
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut all = JoinSet::new();
         for (number, lane) in [Lane::Resync, Lane::Renewal, Lane::New, Lane::Delete, Lane::Renewal, Lane::New]
@@ -209,7 +239,7 @@ mod tests {
         {
             let (task, order) = (Arc::clone(&bucket), Arc::clone(&order));
             all.spawn(async move {
-                drop(task.place(lane).await.unwrap());
+                drop(taken(&task, lane).await);
                 order.lock().unwrap().push((lane, number));
             });
             // Each is in the queue before the next one comes.
@@ -233,12 +263,12 @@ mod tests {
     async fn whoever_goes_away_takes_nothing() {
         let bucket = Bucket::new(1, PERIOD);
         let began = Instant::now();
-        drop(bucket.place(Lane::New).await.unwrap());
+        drop(taken(&bucket, Lane::New).await);
         for _ in 0..5 {
             let waiting = tokio::time::timeout(Duration::from_secs(1), bucket.place(Lane::New)).await;
             assert!(waiting.is_err());
         }
-        drop(bucket.place(Lane::Resync).await.unwrap());
+        drop(taken(&bucket, Lane::Resync).await);
         assert!(began.elapsed() < PERIOD + Duration::from_millis(10), "{:?}", began.elapsed());
     }
 
@@ -248,7 +278,7 @@ mod tests {
         let began = Instant::now();
         bucket.pause(Duration::from_millis(700));
         bucket.pause(Duration::from_millis(300));
-        drop(bucket.place(Lane::New).await.unwrap());
+        drop(taken(&bucket, Lane::New).await);
         let waited = began.elapsed();
         assert!(waited >= Duration::from_millis(700) && waited < Duration::from_millis(710), "{waited:?}");
     }
@@ -256,7 +286,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_long_pause_sends_everybody_away_with_the_time_that_is_left() {
         let bucket = Bucket::new(1, PERIOD);
-        drop(bucket.place(Lane::New).await.unwrap());
+        drop(taken(&bucket, Lane::New).await);
         let waiting = tokio::spawn({
             let bucket = Arc::clone(&bucket);
             async move { bucket.place(Lane::Delete).await }
@@ -269,6 +299,6 @@ mod tests {
         sleep(Duration::from_secs(100)).await;
         assert_eq!(bucket.place(Lane::New).await.unwrap_err(), Duration::from_secs(200));
         sleep(Duration::from_secs(200)).await;
-        drop(bucket.place(Lane::New).await.unwrap());
+        drop(taken(&bucket, Lane::New).await);
     }
 }

@@ -160,6 +160,14 @@ pub struct Credentials {
     pub client_secret: Option<ClientSecret>,
 }
 
+impl Credentials {
+    /// The Secret that holds the credential, where one does.
+    pub fn secret_name(&self) -> Option<&str> {
+        let certificate = self.client_certificate.as_ref().map(|one| one.secret_name.as_str());
+        certificate.or(self.client_secret.as_ref().map(|one| one.secret_name.as_str()))
+    }
+}
+
 /// Which service account proves the application's identity.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -1,5 +1,6 @@
 //! The world that the Graph simulator starts with.
 
+use roomkeeper_crds::{ConsentRecord, name};
 use serde_json::{Value, json};
 
 /// Tenant of the examples.
@@ -53,4 +54,21 @@ pub fn contoso(users: usize) -> Value {
         "users": people,
         "groups": [{"id": GROUP, "displayName": "Room pilot", "mailEnabled": true, "securityEnabled": true, "members": ids}],
     }]})
+}
+
+/// The consent of a user of the world to the AccessScope `contoso` of that uid, as the consent endpoint writes it.
+///
+/// # Errors
+/// When the kind has changed and this was forgotten.
+pub fn consent(number: usize, scope_uid: &str) -> anyhow::Result<ConsentRecord> {
+    let user_id = user_id(number);
+    Ok(serde_json::from_value(json!({
+        "apiVersion": "roomkeeper.dev/v1alpha1", "kind": "ConsentRecord",
+        "metadata": {"name": name::consent_record(scope_uid, &user_id, 0)},
+        "spec": {
+            "scope": {"name": "contoso", "uid": scope_uid, "tenantId": TENANT, "clientId": CLIENT},
+            "user": {"id": user_id, "principalName": principal_name(number)},
+            "granted": {"at": "2026-11-01T08:00:00Z", "method": "AddIn", "noticeVersion": "2026-01"},
+        },
+    }))?)
 }

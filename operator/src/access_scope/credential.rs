@@ -67,13 +67,9 @@ pub async fn follow_secrets(context: Arc<Context>) {
         };
         for key in context.scopes.keys() {
             let Some(scope) = context.scopes.get(&key) else { continue };
-            let credentials = &scope.spec.credentials;
-            let named = [
-                credentials.client_secret.as_ref().map(|one| &one.secret_name),
-                credentials.client_certificate.as_ref().map(|one| &one.secret_name),
-            ];
             let concerned = changed.as_ref().is_none_or(|changed| {
-                changed.namespace == key.namespace && named.contains(&Some(&changed.name))
+                changed.namespace == key.namespace
+                    && scope.spec.credentials.secret_name() == Some(&changed.name)
             });
             if concerned {
                 context.memory.ask_now(&scope.uid().unwrap_or_default());

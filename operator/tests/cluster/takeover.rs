@@ -25,11 +25,9 @@ const USERS: usize = 4;
 const LEASE: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Requests that the dead leader had sent still arrive; at the end each mailbox has one living subscription all the same.
-#[tokio::test]
-async fn a_leader_killed_while_it_subscribes_leaves_one_subscription_per_mailbox() {
-    let connected = Connected::new(USERS).await;
-    let first = connected.operator("first").await;
+/// Starts a second replica beside the first, which leads and is given all users to subscribe while Graph's answers take that
+/// long. Returns it, and the scope's uid.
+async fn second_beside(connected: &Connected, first: &Operator, latency_ms: u64) -> (Operator, String) {
     first.metric("roomkeeper_leader 1").await;
     let scope_uid = connected.scope().await;
     let second = connected.operator("second").await;
@@ -38,10 +36,19 @@ async fn a_leader_killed_while_it_subscribes_leaves_one_subscription_per_mailbox
         (_, text) => Err(text),
     })
     .await;
-    connected.graph.faults(&json!({"subscriptionPostLatencyMs": 3_000})).await;
+    connected.graph.faults(&json!({"subscriptionPostLatencyMs": latency_ms})).await;
     for number in 1..=USERS {
         connected.site.apply(&consent(&format!("consent-{number}"), &scope_uid, number)).await;
     }
+    (second, scope_uid)
+}
+
+/// Requests that the dead leader had sent still arrive; at the end each mailbox has one living subscription all the same.
+#[tokio::test]
+async fn a_leader_killed_while_it_subscribes_leaves_one_subscription_per_mailbox() {
+    let connected = Connected::new(USERS).await;
+    let first = connected.operator("first").await;
+    let (second, scope_uid) = second_beside(&connected, &first, 3_000).await;
     // Graph has made a subscription, and its answer is still on the way to the leader.
     until("a subscription that nobody knows of", async || {
         let mut living = 0;
@@ -98,18 +105,7 @@ async fn first_is_away(
     out: impl FnOnce(&Operator),
     back: impl FnOnce(&Operator),
 ) {
-    first.metric("roomkeeper_leader 1").await;
-    let scope_uid = connected.scope().await;
-    let second = connected.operator("second").await;
-    until("the standby is ready", async || match second.get("/readyz").await? {
-        (200, _) => Ok(()),
-        (_, text) => Err(text),
-    })
-    .await;
-    connected.graph.faults(&json!({"subscriptionPostLatencyMs": 2_000})).await;
-    for number in 1..=USERS {
-        connected.site.apply(&consent(&format!("consent-{number}"), &scope_uid, number)).await;
-    }
+    let (second, scope_uid) = second_beside(connected, &first, 2_000).await;
     until("a subscription in the making", async || {
         let posts = connected.graph.requests("POST", "/subscriptions").await;
         if posts.is_empty() { Err("none".to_owned()) } else { Ok(()) }

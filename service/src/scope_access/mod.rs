@@ -17,7 +17,10 @@ use std::{
 
 use jiff::Timestamp;
 use kube::{Client, ResourceExt as _};
-use roomkeeper_crds::{AccessScope, AccessScopeSpec, access_scope::Cloud as ScopeCloud};
+use roomkeeper_crds::{
+    AccessScope, AccessScopeSpec,
+    access_scope::{Cloud as ScopeCloud, Credentials},
+};
 use roomkeeper_graph::{
     ClientSettings, GraphClient,
     audit::AuditSink,
@@ -32,10 +35,7 @@ pub use self::{
     error::ScopeAccessError,
     watches::SecretName,
 };
-use self::{
-    proof::{Material, Named},
-    watches::Watches,
-};
+use self::{proof::Proof, watches::Watches};
 
 /// How long a Secret that was read is taken for current unless its watch tells of a change: a watch may lag or be forbidden.
 const SECRET_MAX_AGE: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ pub struct ScopeClients {
 struct Kept {
     spec: Connection,
     namespace: String,
-    material: Material,
+    proof: Proof,
     /// When the Secret was read; `None` when it has changed since.
     read_at: Option<Instant>,
     /// When the credential ends, if that can be told.
@@ -71,7 +71,7 @@ struct Connection {
     endpoints: Endpoints,
     tenant_id: String,
     client_id: String,
-    named: Named,
+    credentials: Credentials,
 }
 
 impl ScopeClients {
@@ -83,7 +83,9 @@ impl ScopeClients {
             let (kept, changes) = (Arc::clone(&kept), changes.clone());
             Arc::new(move |secret| {
                 for one in lock(&kept).values_mut() {
-                    if one.namespace == secret.namespace && one.spec.named.secret() == Some(&secret.name) {
+                    if one.namespace == secret.namespace
+                        && one.spec.credentials.secret_name() == Some(&secret.name)
+                    {
                         one.read_at = None;
                     }
                 }
@@ -140,20 +142,17 @@ impl ScopeClients {
             return Ok((kept.client.clone(), kept.ends));
         }
         let read_at = Instant::now();
-        let read = Material::read(&self.kube, &namespace, &spec.named).await;
-        let secret = spec
-            .named
-            .secret()
-            .map(|name| SecretName { namespace: namespace.clone(), name: name.to_owned() });
+        let read = Proof::read(&self.kube, &namespace, &spec.credentials).await;
+        let secret = spec.credentials.secret_name();
+        let secret = secret.map(|name| SecretName { namespace: namespace.clone(), name: name.to_owned() });
         // Also where it cannot be read: it may be put there, or the right to read it may be given.
-        self.watches.want(&uid, secret, read.as_ref().ok().and_then(|material| material.version.clone()));
-        let material = read?;
-        let (credential, ends) =
-            material.credential(&self.kube, &namespace, &spec.named, Timestamp::now())?;
+        self.watches.want(&uid, secret, read.as_ref().ok().and_then(|(_, version)| version.clone()));
+        let (proof, _) = read?;
+        let (credential, ends) = proof.credential(&self.kube, &namespace, Timestamp::now())?;
         let mut all = lock(&self.kept);
         if let Some(kept) = all.get_mut(&uid)
             && kept.spec == spec
-            && kept.material.is(&material)
+            && kept.proof.is(&proof)
         {
             kept.read_at = Some(read_at);
             return Ok((kept.client.clone(), kept.ends));
@@ -168,7 +167,7 @@ impl ScopeClients {
         let client = GraphClient::new(settings, self.http.clone(), Arc::clone(&self.audit))?;
         all.insert(
             uid,
-            Kept { spec, namespace, material, read_at: Some(read_at), ends, client: client.clone() },
+            Kept { spec, namespace, proof, read_at: Some(read_at), ends, client: client.clone() },
         );
         Ok((client, ends))
     }
@@ -184,7 +183,7 @@ fn connection(spec: &AccessScopeSpec, allowed: &AllowedHosts) -> Result<Connecti
         endpoints: endpoints(spec, allowed)?,
         tenant_id: spec.tenant_id.clone(),
         client_id: spec.client_id.clone(),
-        named: Named::of(&spec.credentials)?,
+        credentials: spec.credentials.clone(),
     })
 }
 

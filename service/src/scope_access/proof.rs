@@ -1,7 +1,7 @@
 //! What a scope names to prove the application's identity, and how that is read: Secrets and service accounts by name, in
 //! the scope's own namespace.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -32,90 +32,55 @@ const TOKEN_SECONDS: i64 = 600;
 const CERTIFICATE: &str = "tls.crt";
 const PRIVATE_KEY: &str = "tls.key";
 
-/// What proves the identity, by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Named {
-    ClientSecret { secret: String, key: String },
-    ClientCertificate { secret: String },
-    WorkloadIdentity { service_account: String },
+/// What proves the identity, as read from the cluster.
+pub(super) enum Proof {
+    ClientSecret(SecretString),
+    /// The Secret's name, certificate and key.
+    ClientCertificate(String, SecretString, SecretString),
+    /// Name of the service account. Its tokens are asked for one by one.
+    WorkloadIdentity(String),
 }
 
-impl Named {
-    /// What a spec names. The schema lets exactly one through.
-    pub(super) fn of(credentials: &Credentials) -> Result<Self, ScopeAccessError> {
+impl Proof {
+    /// Reads what a spec names, and says which version of the Secret that was. The schema lets exactly one be named.
+    pub(super) async fn read(
+        kube: &Client,
+        namespace: &str,
+        credentials: &Credentials,
+    ) -> Result<(Self, Option<String>), ScopeAccessError> {
         let Credentials { workload_identity, client_certificate, client_secret } = credentials;
         match (workload_identity, client_certificate, client_secret) {
-            (Some(one), None, None) => {
-                Ok(Self::WorkloadIdentity { service_account: one.service_account_name.clone() })
+            (Some(one), None, None) => Ok((Self::WorkloadIdentity(one.service_account_name.clone()), None)),
+            (None, Some(one), None) => {
+                let name = &one.secret_name;
+                let mut secret = secret(kube, namespace, name).await?;
+                let certificate =
+                    value(&mut secret, name, CERTIFICATE, " (the certificate registered with the app, PEM)")?;
+                let key = value(&mut secret, name, PRIVATE_KEY, " (the certificate's RSA key, PEM)")?;
+                let proof = Self::ClientCertificate(name.clone(), certificate, key);
+                Ok((proof, secret.metadata.resource_version))
             }
-            (None, Some(one), None) => Ok(Self::ClientCertificate { secret: one.secret_name.clone() }),
             (None, None, Some(one)) => {
-                Ok(Self::ClientSecret { secret: one.secret_name.clone(), key: one.key.clone() })
+                let name = &one.secret_name;
+                let mut secret = secret(kube, namespace, name).await?;
+                let or = ", or name another key in spec.credentials.clientSecret.key";
+                let proof = Self::ClientSecret(value(&mut secret, name, &one.key, or)?);
+                Ok((proof, secret.metadata.resource_version))
             }
             _ => Err(ScopeAccessError::NoCredential),
         }
     }
 
-    /// The Secret that is read for it.
-    pub(super) fn secret(&self) -> Option<&str> {
-        match self {
-            Self::ClientSecret { secret, .. } | Self::ClientCertificate { secret } => Some(secret),
-            Self::WorkloadIdentity { .. } => None,
-        }
-    }
-}
-
-/// What was read for it.
-pub(super) struct Material {
-    /// Of the Secret, by key.
-    values: BTreeMap<&'static str, SecretString>,
-    /// `metadata.resourceVersion` of the Secret.
-    pub(super) version: Option<String>,
-}
-
-/// Names of the values; the Secret's key of a client secret is of no interest any more.
-const CLIENT_SECRET: &str = "clientSecret";
-
-impl Material {
-    /// Reads it.
-    pub(super) async fn read(
-        kube: &Client,
-        namespace: &str,
-        named: &Named,
-    ) -> Result<Self, ScopeAccessError> {
-        let Some(name) = named.secret() else { return Ok(Self { values: BTreeMap::new(), version: None }) };
-        let secret = secret(kube, namespace, name).await?;
-        let wanted: &[(&'static str, &str, &'static str)] = match named {
-            Named::ClientSecret { key, .. } => {
-                &[(CLIENT_SECRET, key, ", or name another key in spec.credentials.clientSecret.key")]
-            }
-            _ => &[
-                (CERTIFICATE, CERTIFICATE, " (the certificate registered with the app, PEM)"),
-                (PRIVATE_KEY, PRIVATE_KEY, " (the certificate's RSA key, PEM)"),
-            ],
-        };
-        let mut data = secret.data.unwrap_or_default();
-        let mut values = BTreeMap::new();
-        for (value, key, or) in wanted {
-            let missing =
-                || ScopeAccessError::KeyMissing { secret: name.to_owned(), key: (*key).to_owned(), or };
-            let ByteString(bytes) = data.remove(*key).ok_or_else(missing)?;
-            let text = String::from_utf8(bytes).map_err(|_| missing())?;
-            // An editor's final line break is no part of the value.
-            let text = text.trim_end_matches(['\r', '\n']);
-            if text.is_empty() {
-                return Err(missing());
-            }
-            values.insert(*value, SecretString::from(text.to_owned()));
-        }
-        Ok(Self { values, version: secret.metadata.resource_version })
-    }
-
     pub(super) fn is(&self, other: &Self) -> bool {
-        let values = |one: &Self| -> Vec<String> {
-            one.values.values().map(|value| value.expose_secret().to_owned()).collect()
-        };
-        values(self) == values(other)
+        let same = |one: &SecretString, other: &SecretString| one.expose_secret() == other.expose_secret();
+        match (self, other) {
+            (Self::ClientSecret(one), Self::ClientSecret(other)) => same(one, other),
+            (Self::ClientCertificate(_, one, one_key), Self::ClientCertificate(_, other, other_key)) => {
+                same(one, other) && same(one_key, other_key)
+            }
+            (Self::WorkloadIdentity(one), Self::WorkloadIdentity(other)) => one == other,
+            _ => false,
+        }
     }
 
     /// The credential, and when it ends if that can be told.
@@ -123,28 +88,40 @@ impl Material {
         &self,
         kube: &Client,
         namespace: &str,
-        named: &Named,
         now: Timestamp,
     ) -> Result<(Credential, Option<Timestamp>), ScopeAccessError> {
-        let value = |key: &str| self.values.get(key).cloned().unwrap_or_default();
-        match named {
-            Named::ClientSecret { .. } => Ok((Credential::ClientSecret(value(CLIENT_SECRET)), None)),
-            Named::ClientCertificate { secret } => {
-                let certificate = value(CERTIFICATE);
-                let certificate = certificate.expose_secret().as_bytes();
-                let read = CertificateCredential::from_pem(certificate, &value(PRIVATE_KEY), now);
+        match self {
+            Self::ClientSecret(secret) => Ok((Credential::ClientSecret(secret.clone()), None)),
+            Self::ClientCertificate(secret, certificate, key) => {
+                let read = CertificateCredential::from_pem(certificate.expose_secret().as_bytes(), key, now);
                 let read =
                     read.map_err(|cause| ScopeAccessError::Certificate { secret: secret.clone(), cause })?;
                 let ends = read.not_after();
                 Ok((Credential::ClientCertificate(read), Some(ends)))
             }
-            Named::WorkloadIdentity { service_account } => {
+            Self::WorkloadIdentity(account) => {
                 let api = Api::namespaced(kube.clone(), namespace);
-                let tokens = ServiceAccountTokens { api, name: service_account.clone() };
+                let tokens = ServiceAccountTokens { api, name: account.clone() };
                 Ok((Credential::Assertion(Arc::new(tokens)), None))
             }
         }
     }
+}
+
+/// Takes a value out of a Secret; `or` says what else than adding it would do, or what it is.
+fn value(
+    secret: &mut Secret,
+    name: &str,
+    key: &str,
+    or: &'static str,
+) -> Result<SecretString, ScopeAccessError> {
+    let missing = || ScopeAccessError::KeyMissing { secret: name.to_owned(), key: key.to_owned(), or };
+    let found = secret.data.as_mut().and_then(|data| data.remove(key));
+    let ByteString(bytes) = found.ok_or_else(missing)?;
+    let text = String::from_utf8(bytes).map_err(|_| missing())?;
+    // An editor's final line break is no part of the value.
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() { Err(missing()) } else { Ok(text.to_owned().into()) }
 }
 
 async fn secret(kube: &Client, namespace: &str, name: &str) -> Result<Secret, ScopeAccessError> {

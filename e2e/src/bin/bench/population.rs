@@ -2,11 +2,12 @@
 //! what that led to, put into etcd and into the Graph simulator directly, because a hundred thousand through the API take half
 //! an hour.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use anyhow::Context as _;
 use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, ResourceExt as _, api::PostParams};
 use roomkeeper_controlplane::ControlPlane;
 use roomkeeper_crds::{
@@ -19,6 +20,7 @@ use roomkeeper_e2e::{
     system::{System, apply},
     wait, world,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -69,41 +71,22 @@ impl Population {
         let scopes: Api<AccessScope> = Api::namespaced(client.clone(), NAMESPACE);
         let scope_uid = scopes.get("contoso").await?.uid().context("the scope's uid")?;
         let user_id = world::user_id(1);
-        let consent_name = name::consent_record(&scope_uid, &user_id, 0);
         let consents: Api<ConsentRecord> = Api::namespaced(client.clone(), NAMESPACE);
-        let consent: ConsentRecord = serde_json::from_value(json!({
-            "apiVersion": "roomkeeper.dev/v1alpha1", "kind": "ConsentRecord", "metadata": {"name": consent_name},
-            "spec": {
-                "scope": {"name": "contoso", "uid": scope_uid, "tenantId": world::TENANT, "clientId": world::CLIENT},
-                "user": {"id": user_id, "principalName": world::principal_name(1)},
-                "granted": {"at": "2026-11-01T08:00:00Z", "method": "AddIn", "noticeVersion": "2026-01"},
-            },
-        }))?;
+        let consent = world::consent(1, &scope_uid)?;
+        let consent_name = consent.name_any();
         consents.create(&PostParams::default(), &consent).await?;
         let subscription_name = name::calendar_subscription(&scope_uid, &user_id);
         let subscriptions: Api<CalendarSubscription> = Api::namespaced(client.clone(), NAMESPACE);
-        let subscription = wait::until("the first subscription", WAIT, async || {
-            let found = subscriptions.get_opt(&subscription_name).await?;
-            Ok(found.filter(|object| {
-                object
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| condition::is_true(&status.conditions, Type::Ready))
-            }))
+        let subscription = ready("the first subscription", &subscriptions, &subscription_name, |object| {
+            Some(&object.status.as_ref()?.conditions)
         })
         .await?;
         let records: Api<BookingRecord> = Api::namespaced(client.clone(), NAMESPACE);
         let record_name = name::booking_record(world::TENANT, &user_id, "event");
         let record: BookingRecord = serde_json::from_value(record(&record_name, &subscription_name)?)?;
         records.create(&PostParams::default(), &record).await?;
-        let record = wait::until("the first booking", WAIT, async || {
-            let found = records.get_opt(&record_name).await?;
-            Ok(found.filter(|object| {
-                object
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| condition::is_true(&status.conditions, Type::Ready))
-            }))
+        let record = ready("the first booking", &records, &record_name, |object| {
+            Some(&object.status.as_ref()?.conditions)
         })
         .await?;
         let consent = consents.get(&consent_name).await?;
@@ -261,4 +244,15 @@ fn record(name: &str, subscription: &str) -> anyhow::Result<Value> {
             "state": "Booked", "subscriptionRef": {"name": subscription},
         },
     }))
+}
+
+/// Waits until an object is Ready.
+async fn ready<K: DeserializeOwned + Clone + Debug>(
+    what: &str,
+    api: &Api<K>,
+    name: &str,
+    conditions: fn(&K) -> Option<&Vec<Condition>>,
+) -> anyhow::Result<K> {
+    let is_ready = |object: &K| conditions(object).is_some_and(|all| condition::is_true(all, Type::Ready));
+    wait::until(what, WAIT, async || Ok(api.get_opt(name).await?.filter(is_ready))).await
 }

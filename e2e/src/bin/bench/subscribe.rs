@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{Api, ResourceExt as _, api::PostParams};
 use roomkeeper_controlplane::{ControlPlane, StartOptions, process::scratch_dir};
-use roomkeeper_crds::{AccessScope, ConsentRecord, name};
+use roomkeeper_crds::{AccessScope, ConsentRecord};
 use roomkeeper_e2e::{
     install,
     system::{System, apply},
     wait, world,
 };
-use serde_json::json;
 
 use crate::{population::NAMESPACE, report::Report};
 
@@ -38,18 +37,7 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
     let scope_uid = scopes.get("contoso").await?.uid().unwrap_or_default();
     let consents: Api<ConsentRecord> = Api::namespaced(client.clone(), NAMESPACE);
     let records = (1..=PEOPLE)
-        .map(|number| {
-            let user_id = world::user_id(number);
-            Ok(serde_json::from_value(json!({
-                "apiVersion": "roomkeeper.dev/v1alpha1", "kind": "ConsentRecord",
-                "metadata": {"name": name::consent_record(&scope_uid, &user_id, 0)},
-                "spec": {
-                    "scope": {"name": "contoso", "uid": scope_uid, "tenantId": world::TENANT, "clientId": world::CLIENT},
-                    "user": {"id": user_id, "principalName": world::principal_name(number)},
-                    "granted": {"at": "2026-11-01T08:00:00Z", "method": "AddIn", "noticeVersion": "2026-01"},
-                },
-            }))?)
-        })
+        .map(|number| world::consent(number, &scope_uid))
         .collect::<anyhow::Result<Vec<ConsentRecord>>>()?;
     eprintln!("subscribe: {PEOPLE} people consent");
     let (api, params) = (&consents, &PostParams::default());

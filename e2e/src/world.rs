@@ -48,7 +48,7 @@ pub fn contoso(users: usize) -> Value {
         "id": TENANT,
         "domain": "contoso.example",
         "apps": [
-            {"clientId": CLIENT, "secret": CLIENT_SECRET, "roles": ["Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]},
+            {"clientId": CLIENT, "secret": CLIENT_SECRET, "roles": ["Calendars.Read", "Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]},
             {"clientId": OUTLOOK_CLIENT, "secret": OUTLOOK_SECRET, "roles": ["Calendars.ReadWrite", "GroupMember.ReadWrite.All"]},
         ],
         "users": people,

@@ -14,6 +14,8 @@ pub(crate) struct App {
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) settings: Settings,
+    /// Under which the simulator is reached: `https://host:port`.
+    pub(crate) own_origins: Vec<String>,
     pub(crate) key: SigningKey,
     pub(crate) directory: Mutex<Directory>,
     pub(crate) calendars: Mutex<Calendars>,

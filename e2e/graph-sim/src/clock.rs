@@ -5,19 +5,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-/// Real time plus what the control API advanced it by.
+/// Real time, off by what the world file says, plus what the control API advanced it by.
 #[derive(Debug)]
 pub(crate) struct Clock {
     offset: watch::Sender<SignedDuration>,
 }
 
-impl Default for Clock {
-    fn default() -> Self {
-        Self { offset: watch::Sender::new(SignedDuration::ZERO) }
-    }
-}
-
 impl Clock {
+    pub(crate) fn new(offset: SignedDuration) -> Self {
+        Self { offset: watch::Sender::new(offset) }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         let offset = *self.offset.borrow();
         Timestamp::now().checked_add(offset).unwrap_or(Timestamp::MAX)
@@ -71,7 +69,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_advance_ends_a_long_wait() {
-        let clock = Arc::new(Clock::default());
+        let clock = Arc::new(Clock::new(SignedDuration::from_hours(-1)));
         let at = clock.after(Duration::from_hours(100));
         let waiting = tokio::spawn({
             let clock = Arc::clone(&clock);

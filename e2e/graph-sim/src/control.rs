@@ -14,9 +14,9 @@ use uuid::Uuid;
 use crate::{
     app::{App, lock},
     errors::GraphError,
-    events::DeltaChange,
+    events::{DeltaChange, relocate},
     faults,
-    login::{UserTokenRequest, user_token},
+    login::{CredentialChange, FederatedEntry, Secret, UserTokenRequest, user_token},
     notify::{self, LifecycleEvent},
     request::is_own_origin,
     subscriptions,
@@ -62,6 +62,10 @@ struct ApplicationChange {
     enabled: Option<bool>,
     roles: Option<Vec<String>>,
     secret: Option<String>,
+    secrets: Option<Vec<Secret>>,
+    certificates: Option<Vec<String>>,
+    federated: Option<Vec<FederatedEntry>>,
+    refuses_consent: Option<bool>,
 }
 
 /// Graph tells of a subscription; what it removes is gone before it is told.
@@ -72,8 +76,10 @@ fn lifecycle(app: &Arc<App>, asked: &LifecycleRequest) -> Result<Value, (StatusC
     if found.lifecycle_notification_url.is_none() {
         return Err((StatusCode::CONFLICT, format!("subscription {id} has no lifecycleNotificationUrl")));
     }
-    if asked.lifecycle_event == LifecycleEvent::SubscriptionRemoved {
-        lock(&app.subscriptions).remove(id, now);
+    match asked.lifecycle_event {
+        LifecycleEvent::SubscriptionRemoved => drop(lock(&app.subscriptions).remove(id, now)),
+        LifecycleEvent::ReauthorizationRequired => lock(&app.subscriptions).challenge(id, now),
+        LifecycleEvent::Missed => {}
     }
     notify::lifecycle(app, &found, asked.lifecycle_event);
     Ok(json!({}))
@@ -93,14 +99,29 @@ fn application(app: &App, change: ApplicationChange) -> Result<Value, (StatusCod
     if let Some(role) = change.roles.iter().flatten().find(|role| !ROLES.contains(&role.as_str())) {
         return Err(bad(format!("roles: {role} is no role that is simulated")));
     }
-    let found = lock(&app.directory).change_application(change.tenant_id, change.client_id, |application| {
+    let (tenant, client_id) = (change.tenant_id, change.client_id);
+    let (strict, now) = (app.settings.strict_subscription_role, app.clock.now());
+    let credentials = CredentialChange {
+        secret: change.secret,
+        secrets: change.secrets,
+        certificates: change.certificates,
+        federated: change.federated,
+    };
+    let mut refused = Ok(());
+    let found = lock(&app.directory).change_application(tenant, client_id, |application| {
+        refused = credentials.apply(&mut application.credentials);
+        if refused.is_err() {
+            return;
+        }
         application.enabled = change.enabled.unwrap_or(application.enabled);
+        application.refuses_consent = change.refuses_consent.unwrap_or(application.refuses_consent);
         if let Some(roles) = change.roles {
             application.roles = roles;
         }
-        application.secret = change.secret.or(application.secret.take());
+        application.note_authorization(strict, now);
     });
-    if found { Ok(json!({})) } else { Err(unknown("application", change.client_id)) }
+    refused.map_err(|unusable| bad(format!("{} {}", unusable.field, unusable.rule)))?;
+    if found { Ok(json!({})) } else { Err(unknown("application", client_id)) }
 }
 
 fn unknown(what: &str, id: Uuid) -> (StatusCode, String) {
@@ -127,6 +148,9 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
             if let Some(counters) = counters.as_object_mut() {
                 counters.insert("peakConcurrency".to_owned(), app.concurrency.peak().into());
                 counters.insert("overQuota".to_owned(), app.quota.refused().into());
+                counters.insert("droppedNotifications".to_owned(), app.notifier.dropped().into());
+                let too_soon = lock(&app.subscriptions).too_soon();
+                counters.insert("reauthorizedAndRenewedWithin10Min".to_owned(), too_soon.into());
             }
             Ok(counters)
         }
@@ -147,6 +171,8 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
             app.delta.change(change).map_err(bad)?;
             Ok(json!({}))
         }
+        (&Method::POST, "/_sim/events/move") => relocate(app, &read(body)?)
+            .ok_or_else(|| (StatusCode::NOT_FOUND, "there is no such event".to_owned())),
         (&Method::GET, "/_sim/faults") => Ok(app.faults.injected()),
         (&Method::POST, "/_sim/lifecycle") => lifecycle(app, &read(body)?),
         (&Method::POST, "/_sim/subscriptions/remove") => {
@@ -157,7 +183,7 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
         (&Method::POST, "/_sim/users") => user(app, &read(body)?),
         (&Method::POST, "/_sim/apps") => application(app, read(body)?),
         (&Method::POST, "/_sim/policies") => {
-            app.policies.change(app, read(body)?);
+            app.policies.change(app, read(body)?).map_err(bad)?;
             Ok(json!({}))
         }
         (&Method::GET, "/_sim/clock") => Ok(json!({"now": app.clock.now()})),
@@ -185,6 +211,7 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
             | "/_sim/subscriptions"
             | "/_sim/notifications"
             | "/_sim/faults"
+            | "/_sim/events/move"
             | "/_sim/clock"
             | "/_sim/lifecycle"
             | "/_sim/subscriptions/remove"

@@ -1,12 +1,13 @@
 //! Faults on demand: the one place that knows what is to go wrong.
 
 mod answers;
+mod target;
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::answers::broken;
+pub(crate) use self::{answers::broken, target::Target};
 use crate::app::lock;
 
 /// Longest latency that can be asked for, in milliseconds.
@@ -20,12 +21,22 @@ pub(crate) enum Kind {
     Throttled,
     /// 503; nothing was done.
     Unavailable,
+    /// 503 with `Retry-After`; nothing was done.
+    UnavailableRetryAfter,
+    /// 500; nothing was done.
+    InternalServerError,
     /// 502; nothing was done.
     BadGateway,
+    /// 504; nothing was done.
+    GatewayTimeout,
     /// The request is carried out, and its answer breaks off.
     Timeout,
     /// 403 that wraps a transient outage (graph-facts §1.6); nothing was done. On subscriptions only.
     ExtensionServiceUnavailable,
+    /// 401 that wraps the mailbox server's refusal of the token (graph-facts §1.6); nothing was done. On subscriptions only.
+    ExtensionUnauthorized,
+    /// 403 by Conditional Access (graph-facts §11); nothing was done.
+    InsufficientClaims,
     /// The connection breaks; nothing was done.
     ConnectionReset,
     /// 401 for a token that is good; nothing was done.
@@ -50,6 +61,7 @@ pub(crate) struct Random {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Change {
     latency_ms: Option<u64>,
+    not_found_after_change_ms: Option<u64>,
     subscription_post_latency_ms: Option<u64>,
     random: Option<Random>,
     retry_after_seconds: Option<u32>,
@@ -59,12 +71,15 @@ pub(crate) struct Change {
     lose_is_missed: Option<bool>,
     duplicate_notifications: Option<bool>,
     reorder_notifications: Option<bool>,
+    lose_lifecycle_notifications: Option<f64>,
+    duplicate_lifecycle_notifications: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "switches that do not depend on each other")]
 struct Active {
     latency: Duration,
+    not_found_after_change: Duration,
     subscription_post_latency: Duration,
     random: Random,
     /// Requests since the random faults were set.
@@ -76,9 +91,12 @@ struct Active {
     lose_is_missed: bool,
     duplicate_notifications: bool,
     reorder_notifications: bool,
+    lose_lifecycle_notifications: f64,
+    duplicate_lifecycle_notifications: bool,
     published: u64,
     injected: BTreeMap<Kind, u64>,
     lost: u64,
+    lost_lifecycle: u64,
 }
 
 /// The faults that are switched on.
@@ -92,8 +110,8 @@ pub(crate) enum Fate {
     Sent,
     /// It is sent twice.
     Twice,
-    /// It is lost; `told`: Graph says so later.
-    Lost { told: bool },
+    /// It is lost.
+    Lost,
 }
 
 impl Faults {
@@ -101,6 +119,7 @@ impl Faults {
     pub(crate) fn change(&self, change: Change) -> Result<(), String> {
         for (name, value) in [
             ("latencyMs", change.latency_ms),
+            ("notFoundAfterChangeMs", change.not_found_after_change_ms),
             ("subscriptionPostLatencyMs", change.subscription_post_latency_ms),
         ] {
             if let Some(value) = value.filter(|value| *value > LONGEST_MS) {
@@ -108,7 +127,11 @@ impl Faults {
             }
         }
         let share = change.random.as_ref().map(|random| random.share);
-        for (name, value) in [("random.share", share), ("loseNotifications", change.lose_notifications)] {
+        for (name, value) in [
+            ("random.share", share),
+            ("loseNotifications", change.lose_notifications),
+            ("loseLifecycleNotifications", change.lose_lifecycle_notifications),
+        ] {
             if let Some(value) = value.filter(|value| !(0.0..=1.0).contains(value)) {
                 return Err(format!("{name} is {value}; it must be 0 to 1"));
             }
@@ -124,6 +147,9 @@ impl Faults {
         let mut active = lock(&self.0);
         if let Some(latency) = change.latency_ms {
             active.latency = Duration::from_millis(latency);
+        }
+        if let Some(gap) = change.not_found_after_change_ms {
+            active.not_found_after_change = Duration::from_millis(gap);
         }
         if let Some(latency) = change.subscription_post_latency_ms {
             active.subscription_post_latency = Duration::from_millis(latency);
@@ -142,17 +168,39 @@ impl Faults {
         active.duplicate_notifications =
             change.duplicate_notifications.unwrap_or(active.duplicate_notifications);
         active.reorder_notifications = change.reorder_notifications.unwrap_or(active.reorder_notifications);
+        active.lose_lifecycle_notifications =
+            change.lose_lifecycle_notifications.unwrap_or(active.lose_lifecycle_notifications);
+        active.duplicate_lifecycle_notifications =
+            change.duplicate_lifecycle_notifications.unwrap_or(active.duplicate_lifecycle_notifications);
         Ok(())
+    }
+
+    /// How long an event cannot be read after a change of it (graph-facts §3.4).
+    pub(crate) fn not_found_after_change(&self) -> Duration {
+        lock(&self.0).not_found_after_change
     }
 
     /// How often each kind was injected, and how many notifications were lost.
     pub(crate) fn injected(&self) -> serde_json::Value {
         let active = lock(&self.0);
-        serde_json::json!({"injected": active.injected, "lostNotifications": active.lost})
+        serde_json::json!({
+            "injected": active.injected,
+            "lostNotifications": active.lost,
+            "lostLifecycleNotifications": active.lost_lifecycle,
+        })
     }
 
     /// What goes wrong with the request that came just now, if anything.
-    pub(crate) fn next(&self, path: &str) -> Option<Kind> {
+    pub(crate) fn next(&self, target: &Target) -> Option<Kind> {
+        self.strike(target, |_| true)
+    }
+
+    /// What goes wrong with a request within a batch: it has no connection of its own that could break.
+    pub(crate) fn next_of_step(&self, target: &Target) -> Option<Kind> {
+        self.strike(target, |kind| !matches!(kind, Kind::Timeout | Kind::ConnectionReset))
+    }
+
+    fn strike(&self, target: &Target, possible: impl Fn(Kind) -> bool) -> Option<Kind> {
         let mut active = lock(&self.0);
         if active.random.share <= 0.0 {
             return None;
@@ -162,12 +210,15 @@ impl Faults {
         if strikes >= active.random.share {
             return None;
         }
-        let (is_graph, is_subscription) =
-            (path.starts_with("/v1.0/"), path.starts_with("/v1.0/subscriptions"));
-        let fits = |kind: &&Kind| match kind {
-            Kind::TokenThrottled => path.ends_with("/oauth2/v2.0/token"),
-            Kind::ExtensionServiceUnavailable => is_subscription,
-            _ => is_graph,
+        let fits = |kind: &&Kind| {
+            possible(**kind)
+                && match kind {
+                    Kind::TokenThrottled => *target == Target::Token,
+                    Kind::ExtensionServiceUnavailable | Kind::ExtensionUnauthorized => {
+                        matches!(target, Target::Subscriptions(_))
+                    }
+                    _ => !matches!(target, Target::Token | Target::Login),
+                }
         };
         let fitting: Vec<Kind> = active.random.kinds.iter().filter(fits).copied().collect();
         let kind = *fitting.get(usize::try_from(which).ok()?.checked_rem(fitting.len())?)?;
@@ -197,9 +248,26 @@ impl Faults {
         let (strikes, _) = dice(active.random.seed ^ 0x5eed, active.published);
         if strikes < active.lose_notifications {
             active.lost += 1;
-            return Fate::Lost { told: active.lose_is_missed };
+            return Fate::Lost;
         }
         if active.duplicate_notifications { Fate::Twice } else { Fate::Sent }
+    }
+
+    /// What becomes of the next lifecycle notification.
+    pub(crate) fn lifecycle_fate(&self) -> Fate {
+        let mut active = lock(&self.0);
+        active.published += 1;
+        let (strikes, _) = dice(active.random.seed ^ 0x5eed, active.published);
+        if strikes < active.lose_lifecycle_notifications {
+            active.lost_lifecycle += 1;
+            return Fate::Lost;
+        }
+        if active.duplicate_lifecycle_notifications { Fate::Twice } else { Fate::Sent }
+    }
+
+    /// Whether `missed` follows what was lost.
+    pub(crate) fn tells_losses(&self) -> bool {
+        lock(&self.0).lose_is_missed
     }
 
     /// Whether what was published later may be sent first.
@@ -230,6 +298,8 @@ fn dice(seed: u64, count: u64) -> (f64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
 
     fn faults(json: &str) -> Result<Faults, String> {
@@ -242,14 +312,14 @@ mod tests {
         let random =
             r#"{"random": {"seed": 7, "share": 0.05, "kinds": ["throttled", "timeout", "tokenThrottled"]}}"#;
         let (one, two) = (faults(random).unwrap(), faults(random).unwrap());
-        let run =
-            |faults: &Faults| (0..10_000).map(|_| faults.next("/v1.0/subscriptions")).collect::<Vec<_>>();
+        let target = Target::of(&Method::GET, "/v1.0/subscriptions");
+        let run = |faults: &Faults| (0..10_000).map(|_| faults.next(&target)).collect::<Vec<_>>();
         let (first, second) = (run(&one), run(&two));
         assert_eq!(first, second);
         let struck = first.iter().flatten().count();
         assert!((350..650).contains(&struck), "{struck}");
         assert!(!first.contains(&Some(Kind::TokenThrottled)), "that is for the token endpoint");
-        assert!((0..10_000).all(|_| faults("{}").unwrap().next("/v1.0/users").is_none()));
+        assert!((0..10_000).all(|_| faults("{}").unwrap().next(&target).is_none()));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::{
     login::{Caller, authenticate},
     odata::{Prefer, Query, asked},
     request::Request,
+    resource_units,
     route::Route,
     subscriptions,
 };
@@ -136,6 +137,7 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
     app.journal.by(ticket, caller.tenant, caller.client_id);
     let route = route?;
     accept(request)?;
+    conditions(request, &route)?;
     let query = request.query()?;
     asked::count_query(&app.journal, &route, &request.method, &query);
     let prefer = Prefer::parse(&request.headers)?;
@@ -144,7 +146,8 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
     if request.method == Method::GET || request.method == Method::DELETE {
         request.no_body()?;
     }
-    match (&request.method, &route) {
+    let charge = resource_units::charge(&call, &route)?;
+    let reply = match (&request.method, &route) {
         (&Method::GET, Route::Users) => directory::list_users(&call),
         (&Method::GET, Route::User(user)) => directory::get_user(&call, user),
         (&Method::GET, Route::Group(group)) => directory::get_group(&call, group),
@@ -169,27 +172,70 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
         (&Method::PATCH, Route::Subscription(id)) => subscriptions::update(&call, id).await,
         (&Method::DELETE, Route::Subscription(id)) => subscriptions::delete(&call, id),
         (&Method::POST, Route::Reauthorize(id)) => subscriptions::reauthorize(&call, id),
+        (method, route) if route.lacks(method) => {
+            Err(GraphError::not_simulated(&format!("{method} {}", route.template())))
+        }
         _ => Err(GraphError::method_not_allowed(route.allow())),
-    }
+    };
+    reply.map(|reply| charge.tell(reply))
 }
 
 /// JSON with minimal metadata is all there is.
 fn accept(request: &Request) -> Result<(), GraphError> {
-    let Some(accept) = request.header("accept") else { return Ok(()) };
-    let acceptable = accept.split(',').any(|one| {
-        let mut parts = one.split(';').map(|part| part.trim().to_ascii_lowercase());
-        let media = parts.next().unwrap_or_default();
-        let other = parts.any(|part| part.starts_with("odata.metadata=") && part != "odata.metadata=minimal");
-        !other && matches!(media.as_str(), "application/json" | "application/*" | "*/*")
-    });
-    if acceptable {
-        return Ok(());
+    let all: Vec<&str> = request
+        .headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+        .collect();
+    let accept = all.join(", ").to_ascii_lowercase();
+    let mut is_graphs = false;
+    for one in accept.split(',') {
+        let mut parts = one.split(';').map(str::trim);
+        if !matches!(parts.next(), Some("" | "application/json" | "application/*" | "*/*")) {
+            continue;
+        }
+        match parts.find(|part| !is_given(part)) {
+            None => return Ok(()),
+            Some("odata.metadata=full" | "odata.metadata=none" | "ieee754compatible=true") => {
+                is_graphs = true;
+            }
+            Some(_) => {}
+        }
+    }
+    if is_graphs {
+        return Err(GraphError::not_simulated(&format!("the form '{accept}' of answers")));
     }
     Err(GraphError::new(
         StatusCode::NOT_ACCEPTABLE,
         "NotAcceptable",
         format!("The media type '{accept}' is not supported. Use application/json."),
     ))
+}
+
+/// Conditions are followed where an event is written.
+fn conditions(request: &Request, route: &Route) -> Result<(), GraphError> {
+    let writes = route.is_event() && matches!(request.method, Method::PATCH | Method::DELETE);
+    if request.header("if-none-match").is_some() {
+        return Err(GraphError::not_simulated("the header If-None-Match"));
+    }
+    if request.header("if-match").is_some() && !writes {
+        return Err(GraphError::not_simulated("the header If-Match here"));
+    }
+    Ok(())
+}
+
+/// Whether answers have that parameter anyway, or it says nothing about their form.
+fn is_given(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    match name {
+        "odata.metadata" => value == "minimal",
+        "ieee754compatible" => value == "false",
+        "odata.streaming" => matches!(value, "true" | "false"),
+        "charset" => value == "utf-8",
+        "q" => true,
+        _ => false,
+    }
 }
 
 fn consistency(request: &Request) -> Result<bool, GraphError> {

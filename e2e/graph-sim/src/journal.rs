@@ -16,6 +16,11 @@ use crate::app::lock;
 /// Requests that are kept; older ones are dropped.
 const KEPT: usize = 200_000;
 
+/// Characters of a path that are kept.
+const LONGEST_PATH: usize = 8_192;
+/// Characters of a method or header that are kept.
+const LONGEST_HEADER: usize = 256;
+
 /// One request. Tokens and bodies are never kept.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,6 +68,25 @@ impl Inner {
     }
 }
 
+/// A method as it is counted: anybody can make up any other.
+fn counted(method: &Method) -> &str {
+    let known = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+    ];
+    if known.contains(method) { method.as_str() } else { "other" }
+}
+
+/// The beginning of what a stranger may have made long.
+fn short(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Journal(Mutex<Inner>);
 
@@ -75,21 +99,21 @@ impl Journal {
         let ticket = Ticket(inner.dropped + inner.log.len() as u64);
         inner.log.push_back(Logged {
             time: arrival.time,
-            method: arrival.method.to_string(),
-            path: arrival.path.to_owned(),
+            method: short(arrival.method.as_str(), LONGEST_HEADER),
+            path: short(arrival.path, LONGEST_PATH),
             template: None,
             status: None,
             tenant_id: None,
             client_id: None,
-            client_request_id: arrival.client_request_id.map(str::to_owned),
-            user_agent: arrival.user_agent.map(str::to_owned),
+            client_request_id: arrival.client_request_id.map(|id| short(id, LONGEST_HEADER)),
+            user_agent: arrival.user_agent.map(|agent| short(agent, LONGEST_HEADER)),
         });
         ticket
     }
 
     pub(crate) fn routed(&self, ticket: Ticket, method: &Method, template: &'static str) {
         let mut inner = lock(&self.0);
-        *inner.requests.entry(format!("{method} {template}")).or_default() += 1;
+        *inner.requests.entry(format!("{} {template}", counted(method))).or_default() += 1;
         if let Some(logged) = inner.at(ticket) {
             logged.template = Some(template);
         }

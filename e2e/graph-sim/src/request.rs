@@ -5,7 +5,10 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::{errors::GraphError, odata::Query};
+use crate::{
+    errors::GraphError,
+    odata::{Query, parse},
+};
 
 /// Bytes of a body; beyond, 413.
 pub(crate) const BODY_LIMIT: usize = 4 * 1024 * 1024;
@@ -30,10 +33,29 @@ pub(crate) enum Malformed {
     Path,
     /// A name that is not the simulator's.
     Host,
+    /// A header that may occur once and occurs again, or is no text.
+    Header(&'static str),
 }
+
+/// Headers with one value. Which of two is meant cannot be known.
+const SINGLE: &[&str] = &[
+    "authorization",
+    "client-request-id",
+    "consistencylevel",
+    "content-type",
+    "host",
+    "if-match",
+    "if-none-match",
+];
 
 impl Request {
     pub(crate) fn new(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Self, Malformed> {
+        for name in SINGLE {
+            let mut values = headers.get_all(*name).iter();
+            if values.next().is_some_and(|value| value.to_str().is_err()) || values.next().is_some() {
+                return Err(Malformed::Header(name));
+            }
+        }
         let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let authority = uri.authority().map(http::uri::Authority::as_str);
         // HTTP/2 has its own member for the name; a Host header beside it must say the same.
@@ -83,7 +105,7 @@ impl Request {
                 format!("The content type '{media}' is not supported. Use application/json."),
             ));
         }
-        serde_json::from_slice(&self.body).map_err(|_| {
+        parse(&self.body).map_err(|_| {
             GraphError::bad_request(
                 "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.",
             )

@@ -8,7 +8,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::LengthLimitError;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -25,7 +25,7 @@ use crate::{
     control,
     directory::Directory,
     errors::GraphError,
-    faults::broken,
+    faults::{Target, broken},
     graph,
     journal::Arrival,
     login,
@@ -35,6 +35,8 @@ use crate::{
     tls,
 };
 
+/// For a body to arrive.
+const BODY: Duration = Duration::from_secs(30);
 /// For a client that opens a connection and says nothing.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
@@ -42,7 +44,8 @@ pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
     let (ca_pem, config) = tls::identity().map_err(|error| StartError::Keys(error.to_string()))?;
     let listen = |cause| StartError::Listen { address: options.listen, cause };
     let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
-    let origin = format!("https://{}", listener.local_addr().map_err(listen)?);
+    let address = listener.local_addr().map_err(listen)?;
+    let origin = format!("https://{address}");
     let outbound = notify::client(options.trust_pem.as_deref()).map_err(StartError::Trust)?;
     // Only now: another simulator that runs at this address may have its certificate there.
     if let Some(dir) = &options.tls_dir {
@@ -53,9 +56,10 @@ pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
     }
     let shutdown = CancellationToken::new();
     let app = Arc::new(App {
-        clock: crate::clock::Clock::default(),
+        clock: crate::clock::Clock::new(options.world.settings.clock_offset),
         faults: crate::faults::Faults::default(),
-        settings: options.world.settings,
+        own_origins: own_origins(address.port(), &options.world.settings.origins),
+        settings: options.world.settings.clone(),
         key: SigningKey::generate().map_err(StartError::Keys)?,
         directory: Directory::new(options.world).into(),
         calendars: std::sync::Mutex::default(),
@@ -73,6 +77,13 @@ pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
     let router = Router::new().fallback(handle).with_state(app);
     let task = tokio::spawn(serve(listener, TlsAcceptor::from(config), router, shutdown.clone()));
     Ok(Running { origin, ca_pem, shutdown, task })
+}
+
+/// The loopback names with the own port, which the certificate is for, and the origins that the world file adds.
+fn own_origins(port: u16, further: &[String]) -> Vec<String> {
+    let own = ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("https://{host}:{port}"));
+    let further = further.iter().map(|origin| origin.strip_suffix('/').unwrap_or(origin).to_owned());
+    own.into_iter().chain(further).collect()
 }
 
 async fn serve(listener: TcpListener, tls: TlsAcceptor, router: Router, shutdown: CancellationToken) {
@@ -121,10 +132,17 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, router: Router, shutdown
 async fn handle(State(app): State<Arc<App>>, request: axum::extract::Request) -> Response {
     let worker = Arc::clone(&app);
     let tracker = app.tasks.clone();
-    tracker.spawn(async move { answer(&worker, request).await }).await.unwrap_or_else(|error| {
+    let answered = tracker.spawn(async move { answer(&worker, request).await }).await;
+    let mut response = answered.unwrap_or_else(|error| {
         tracing::error!(%error, "a request was not answered");
         StatusCode::INTERNAL_SERVER_ERROR.into_response()
-    })
+    });
+    // Simulated time, like that in the bodies (graph-facts §12.7): clients measure how far their clocks are off by it.
+    let date = app.clock.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
 }
 
 async fn answer(app: &Arc<App>, request: axum::extract::Request) -> Response {
@@ -143,10 +161,11 @@ async fn answer(app: &Arc<App>, request: axum::extract::Request) -> Response {
         user_agent: text(header::USER_AGENT.as_str()).as_deref(),
     });
     let refuse = |error| graph::respond(app, client_request_id.as_deref(), Err(error));
-    let fault = app.faults.next(parts.uri.path());
+    let target = Target::of(&parts.method, parts.uri.path());
+    let fault = app.faults.next(&target);
     if let Some(fault) = fault.filter(|fault| !fault.is_carried_out()) {
         // Nothing of it is looked at; that it came is in the log.
-        return match fault.answer(app, client_request_id.as_deref()) {
+        return match fault.answer(app, &target, client_request_id.as_deref()) {
             Some(response) => {
                 app.journal.answered(ticket, response.status().as_u16());
                 response
@@ -158,6 +177,9 @@ async fn answer(app: &Arc<App>, request: axum::extract::Request) -> Response {
         Err(error) => refuse(error),
         Ok(body) => match Request::new(parts.method, &parts.uri, parts.headers, body) {
             Err(Malformed::Host) => refuse(GraphError::bad_request("Bad Request - Invalid Hostname")),
+            Err(Malformed::Header(name)) => {
+                refuse(GraphError::bad_request(format!("Invalid or repeated header '{name}'.")))
+            }
             Err(Malformed::Path) => refuse(GraphError::bad_request(
                 "The request path is malformed: a segment is empty or not UTF-8.",
             )),
@@ -173,7 +195,14 @@ async fn answer(app: &Arc<App>, request: axum::extract::Request) -> Response {
 }
 
 async fn read(body: Body) -> Result<Bytes, GraphError> {
-    to_bytes(body, BODY_LIMIT).await.map_err(|error| {
+    let Ok(read) = tokio::time::timeout(BODY, to_bytes(body, BODY_LIMIT)).await else {
+        return Err(GraphError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            "The request body did not arrive in time.",
+        ));
+    };
+    read.map_err(|error| {
         if error.into_inner().is::<LengthLimitError>() {
             GraphError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,

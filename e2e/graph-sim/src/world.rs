@@ -1,14 +1,19 @@
 //! The world file: what exists when the simulator starts.
 
-use std::{collections::HashSet, fmt::Display};
+mod application;
 
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+    time::Duration,
+};
+
+use jiff::SignedDuration;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::{
-    login::{Certificate, Credentials, Federated, FederatedEntry},
-    quota::Limits,
-};
+pub(crate) use self::application::AppRegistration;
+use crate::{quota::Limits, request::is_own_origin, resource_units};
 
 /// Application permissions that the simulator knows the effect of.
 pub(crate) const ROLES: &[&str] = &[
@@ -34,8 +39,20 @@ const TOKEN_LIFETIME_SECONDS: u32 = 3_599;
 const SUBSCRIPTION_WRITES: u32 = 1_000;
 /// Calls on subscriptions per app and tenant in 20 seconds (graph-facts §5).
 const SUBSCRIPTION_CALLS: u32 = 5_000;
+/// Writes on subscriptions per tenant in 20 seconds (graph-facts §5).
+const TENANT_SUBSCRIPTION_WRITES: u32 = 2_000;
+/// Calls on subscriptions per tenant in 20 seconds (graph-facts §5).
+const TENANT_SUBSCRIPTION_CALLS: u32 = 10_000;
 /// Calls per app and mailbox in 10 minutes (graph-facts §5).
 const MAILBOX_REQUESTS: u32 = 10_000;
+/// How long notifications go on without the authorization that they need, in seconds: the internal token of a
+/// subscription "generally expires within 1 hour" (graph-facts §3.2). That delivery then pauses for good is §4's;
+/// when exactly is not documented.
+const REAUTHORIZE_WITHIN_SECONDS: u32 = 3_600;
+/// Notifications that wait for their endpoints, all together.
+const NOTIFICATION_BACKLOG: u32 = 200_000;
+/// Furthest that the simulator's clock may be off, in seconds: a year.
+const LARGEST_OFFSET: i64 = 366 * 86_400;
 
 fn limit(given: Option<u32>, documented: u32) -> usize {
     usize::try_from(given.unwrap_or(documented)).unwrap_or(usize::MAX)
@@ -67,26 +84,51 @@ pub struct World {
 }
 
 /// What can be set for the whole simulator.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Subscriptions need `Calendars.Read` itself; `Calendars.ReadWrite` does not do (graph-facts §1.5).
     pub(crate) strict_subscription_role: bool,
     pub(crate) subscription_max_minutes: u32,
     pub(crate) token_lifetime_seconds: u32,
     pub(crate) limits: Limits,
+    /// Resource units per app in 10 seconds, by tenant: they grow with the number of its users (graph-facts §5).
+    resource_units: HashMap<Uuid, usize>,
+    /// How long notifications go on without authorization.
+    pub(crate) reauthorize_within: Duration,
+    /// Notifications that may wait; beyond, they are dropped.
+    pub(crate) notification_backlog: usize,
+    /// How far the simulator's clock is ahead of the machine's; negative: behind.
+    pub(crate) clock_offset: SignedDuration,
+    /// Origins under which the simulator is reached beside its own, as where a port is forwarded to it.
+    pub(crate) origins: Vec<String>,
+}
+
+impl Settings {
+    /// Resource units that an app has in a tenant in 10 seconds.
+    pub(crate) fn resource_units(&self, tenant: Uuid) -> usize {
+        let by_size = self.resource_units.get(&tenant).copied();
+        self.limits.resource_units.or(by_size).unwrap_or_else(|| resource_units::of_a_tenant(0))
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct File {
     tenants: Vec<Tenant>,
-    #[serde(default)]
-    strict_subscription_role: bool,
+    strict_subscription_role: Option<bool>,
     subscription_max_minutes: Option<u32>,
     token_lifetime_seconds: Option<u32>,
     subscription_writes_per_20s: Option<u32>,
     subscription_calls_per_20s: Option<u32>,
+    tenant_subscription_writes_per_20s: Option<u32>,
+    tenant_subscription_calls_per_20s: Option<u32>,
     mailbox_requests_per_10_min: Option<u32>,
+    resource_units_per_10s: Option<u32>,
+    reauthorize_within_seconds: Option<u32>,
+    notification_backlog: Option<u32>,
+    clock_offset_seconds: Option<i64>,
+    #[serde(default)]
+    origins: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -100,25 +142,6 @@ pub(crate) struct Tenant {
     pub(crate) users: Vec<User>,
     #[serde(default)]
     pub(crate) groups: Vec<Group>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct AppRegistration {
-    pub(crate) client_id: Uuid,
-    pub(crate) secret: Option<String>,
-    /// As written; `credentials` holds them read.
-    #[serde(default)]
-    certificates: Vec<String>,
-    #[serde(default)]
-    federated: Vec<FederatedEntry>,
-    #[serde(skip)]
-    pub(crate) credentials: Credentials,
-    #[serde(default)]
-    pub(crate) roles: Vec<String>,
-    /// Whether the tenant's administrator lets it sign in.
-    #[serde(skip, default = "yes")]
-    pub(crate) enabled: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -175,15 +198,47 @@ impl World {
             tenant.check(&format!("tenants[{number}]"), &mut tenants)?;
         }
         let settings = Settings {
-            strict_subscription_role: file.strict_subscription_role,
+            strict_subscription_role: file.strict_subscription_role.unwrap_or(true),
             subscription_max_minutes: file.subscription_max_minutes.unwrap_or(SUBSCRIPTION_MAX_MINUTES),
             token_lifetime_seconds: file.token_lifetime_seconds.unwrap_or(TOKEN_LIFETIME_SECONDS),
             limits: Limits {
                 subscription_writes: limit(file.subscription_writes_per_20s, SUBSCRIPTION_WRITES),
                 subscription_calls: limit(file.subscription_calls_per_20s, SUBSCRIPTION_CALLS),
+                tenant_subscription_writes: limit(
+                    file.tenant_subscription_writes_per_20s,
+                    TENANT_SUBSCRIPTION_WRITES,
+                ),
+                tenant_subscription_calls: limit(
+                    file.tenant_subscription_calls_per_20s,
+                    TENANT_SUBSCRIPTION_CALLS,
+                ),
                 mailbox_requests: limit(file.mailbox_requests_per_10_min, MAILBOX_REQUESTS),
+                resource_units: file.resource_units_per_10s.map(|units| limit(Some(units), 0)),
             },
+            resource_units: file
+                .tenants
+                .iter()
+                .map(|tenant| (tenant.id, resource_units::of_a_tenant(tenant.users.len())))
+                .collect(),
+            reauthorize_within: Duration::from_secs(
+                file.reauthorize_within_seconds.unwrap_or(REAUTHORIZE_WITHIN_SECONDS).into(),
+            ),
+            notification_backlog: limit(file.notification_backlog, NOTIFICATION_BACKLOG),
+            clock_offset: SignedDuration::from_secs(file.clock_offset_seconds.unwrap_or(0)),
+            origins: file.origins,
         };
+        if settings.clock_offset.as_secs().unsigned_abs() > LARGEST_OFFSET.unsigned_abs() {
+            let rule = format!("must be at most {LARGEST_OFFSET} seconds ahead or behind");
+            return Err(wrong("clockOffsetSeconds", settings.clock_offset.as_secs(), rule));
+        }
+        // Requests under any other name are refused (the Host header is checked).
+        if let Some(origin) = settings.origins.iter().find(|origin| !is_own_origin(origin)) {
+            return Err(wrong(
+                "origins",
+                origin,
+                "must be https, a loopback name and a port, such as https://localhost:9443",
+            ));
+        }
         if settings.subscription_max_minutes < 45 {
             let value = settings.subscription_max_minutes;
             return Err(wrong("subscriptionMaxMinutes", value, "must be at least 45, the shortest life"));
@@ -209,11 +264,7 @@ impl Tenant {
             if !ids.insert(app.client_id) {
                 return Err(wrong(format!("{at}.clientId"), app.client_id, "occurs twice"));
             }
-            app.read_credentials(&at)?;
-            if let Some(role) = app.roles.iter().find(|role| !ROLES.contains(&role.as_str())) {
-                let rule = format!("is no role that is simulated; known are {}", ROLES.join(", "));
-                return Err(wrong(format!("{at}.roles"), role, rule));
-            }
+            app.check(&at)?;
         }
         for (number, user) in self.users.iter().enumerate() {
             let at = format!("{at}.users[{number}]");
@@ -250,33 +301,6 @@ impl Tenant {
     }
 }
 
-impl AppRegistration {
-    fn read_credentials(&mut self, at: &str) -> Result<(), WorldError> {
-        if self.secret.as_ref().is_some_and(String::is_empty) {
-            return Err(wrong(format!("{at}.secret"), "", "must not be empty"));
-        }
-        for (number, pem) in self.certificates.iter().enumerate() {
-            let certificate = Certificate::read(pem).map_err(|unusable| {
-                wrong(format!("{at}.{}[{number}]", unusable.field), unusable.value, unusable.rule)
-            })?;
-            self.credentials.certificates.push(certificate);
-        }
-        for (number, entry) in std::mem::take(&mut self.federated).into_iter().enumerate() {
-            let federated = Federated::read(entry).map_err(|unusable| {
-                let field = format!("{at}.federated[{number}].{}", unusable.field);
-                wrong(field, unusable.value, unusable.rule)
-            })?;
-            self.credentials.federated.push(federated);
-        }
-        let Credentials { certificates, federated } = &self.credentials;
-        if self.secret.is_none() && certificates.is_empty() && federated.is_empty() {
-            let rule = "is missing; an app needs a secret, certificates or federated credentials";
-            return Err(wrong(format!("{at}.secret"), "", rule));
-        }
-        Ok(())
-    }
-}
-
 fn wrong(field: impl Into<String>, value: impl Display, rule: impl Into<String>) -> WorldError {
     WorldError::Value { field: field.into(), value: format!("{value}"), rule: rule.into() }
 }
@@ -289,7 +313,7 @@ mod tests {
 tenants:
 - id: 7f1d0cb7-93b9-405a-8dad-c21703b7af18
   domain: contoso.example
-  apps:   [{clientId: 9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11, secret: demo, roles: [Calendars.ReadWrite, User.Read.All, GroupMember.Read.All]}]
+  apps:   [{clientId: 9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11, secret: demo, roles: [Calendars.Read, Calendars.ReadWrite, User.Read.All, GroupMember.Read.All]}]
   users:  [{id: 2189c720-90d5-44ff-818b-fe585706ee90, userPrincipalName: user1@contoso.example, displayName: User One}]
   groups: [{id: 5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10, displayName: Room pilot, mailEnabled: true, securityEnabled: true, members: [2189c720-90d5-44ff-818b-fe585706ee90]}]
 ";
@@ -309,7 +333,7 @@ tenants:
             ("displayName: User One", "displayName: User One, shoeSize: 9", "shoeSize"),
             ("domain: contoso.example", "domain: contoso", "tenants[0].domain"),
             ("secret: demo", "secret: ''", "tenants[0].apps[0].secret"),
-            ("roles: [Calendars.ReadWrite", "roles: [Calendars.Write", "'Calendars.Write'"),
+            ("roles: [Calendars.Read,", "roles: [Calendars.Write,", "'Calendars.Write'"),
             ("secret: demo, ", "", "secret"),
             ("user1@contoso.example", "user1", "tenants[0].users[0].userPrincipalName"),
             (
@@ -319,6 +343,11 @@ tenants:
             ),
             ("id: 2189c720-90d5-44ff-818b-fe585706ee90", "id: nobody", "tenants[0].users[0]"),
             ("tenants:", "strictSubscriptionRole: maybe\ntenants:", "strictSubscriptionRole"),
+            ("tenants:", "clockOffsetSeconds: 99999999999\ntenants:", "clockOffsetSeconds"),
+            ("tenants:", "origins: ['https://graph.example']\ntenants:", "origins"),
+            ("secret: demo", "secret: demo, secrets: [{value: x}]", "tenants[0].apps[0].secrets"),
+            ("secret: demo", "secrets: [{value: ''}]", "tenants[0].apps[0].secrets[0]"),
+            ("secret: demo", "secret: demo, redirectUris: [nowhere]", "tenants[0].apps[0].redirectUris[0]"),
             ("tenants:", "subscriptionMaxMinutes: 4\ntenants:", "subscriptionMaxMinutes"),
         ] {
             let text = WORLD.replacen(from, to, 1);

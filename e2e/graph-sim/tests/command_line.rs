@@ -12,7 +12,7 @@ const WORLD: &str = "
 tenants:
 - id: 7f1d0cb7-93b9-405a-8dad-c21703b7af18
   domain: contoso.example
-  apps:   [{clientId: 9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11, secret: demo, roles: [Calendars.ReadWrite, User.Read.All, GroupMember.Read.All]}]
+  apps:   [{clientId: 9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11, secret: demo, roles: [Calendars.Read, Calendars.ReadWrite, User.Read.All, GroupMember.Read.All]}]
   users:  [{id: 2189c720-90d5-44ff-818b-fe585706ee90, userPrincipalName: user1@contoso.example, displayName: User One}]
   groups: [{id: 5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10, displayName: Room pilot, mailEnabled: true, securityEnabled: true, members: [2189c720-90d5-44ff-818b-fe585706ee90]}]
 ";

@@ -31,7 +31,7 @@ pub fn tenant(users: usize) -> Value {
         "id": TENANT,
         "domain": "contoso.example",
         "apps": [
-            {"clientId": CLIENT, "secret": "demo", "roles": ["Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]},
+            {"clientId": CLIENT, "secret": "demo", "roles": ["Calendars.Read", "Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]},
             {"clientId": DIRECTORY_CLIENT, "secret": "directory", "roles": ["GroupMember.ReadWrite.All"]},
         ],
         "users": people,

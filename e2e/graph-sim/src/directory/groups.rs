@@ -12,7 +12,8 @@ use crate::{
     app::lock,
     errors::GraphError,
     graph::{Call, Reply},
-    odata::{Members, PageToken, number, select},
+    metadata::{GROUP_LINKS, GROUP_PROPERTIES},
+    odata::{Members, PageToken, guid, no_expansion, number, select},
     request::is_own_origin,
     route::Cast,
     world::Group,
@@ -56,7 +57,7 @@ fn value(group: &Group, property: &str) -> Value {
 }
 
 fn group_id(key: &str) -> Result<Uuid, GraphError> {
-    Uuid::try_parse(key).map_err(|_| {
+    guid(key).ok_or_else(|| {
         GraphError::new(
             StatusCode::BAD_REQUEST,
             "Request_BadRequest",
@@ -66,8 +67,9 @@ fn group_id(key: &str) -> Result<Uuid, GraphError> {
 }
 
 pub(crate) fn get_group(call: &Call<'_>, key: &str) -> Result<Reply, GraphError> {
-    call.query.only(&["$select"])?;
-    let selected = select(&call.query, "group", PROPERTIES)?;
+    call.query.only_or(&["$select", "$expand"], &[])?;
+    no_expansion(&call.query, "group", GROUP_LINKS)?;
+    let selected = select(&call.query, "group", PROPERTIES, &[GROUP_PROPERTIES, GROUP_LINKS])?;
     if !call.caller.has_any(GROUP_ROLES) {
         return Err(GraphError::directory_denied());
     }
@@ -90,7 +92,8 @@ pub(crate) fn list_members(
     transitive: bool,
     cast: Cast,
 ) -> Result<Reply, GraphError> {
-    call.query.only(&["$select", "$count", "$top", "$skiptoken"])?;
+    let graphs = ["$filter", "$search", "$orderby", "$expand"];
+    call.query.only_or(&["$select", "$count", "$top", "$skiptoken"], &graphs)?;
     let columns = Columns::of(call, cast)?;
     let count = call.query.flag("$count")?;
     if !call.caller.has_any(GROUP_ROLES) {
@@ -110,25 +113,27 @@ pub(crate) fn list_members(
         ));
     }
     let top = number(call, "$top", LARGEST_PAGE, 1)?.unwrap_or(DEFAULT_PAGE);
-    let after = PageToken::read(call)?;
+    let place = PageToken::read(call)?;
     let id = group_id(key)?;
     let all = lock(&call.app.directory)
         .members(call.caller.tenant, id, transitive)
         .ok_or_else(|| GraphError::resource_not_found(key))?;
     let all: Vec<_> = all.into_iter().filter(|member| columns.admit(member)).collect();
-    let from = after.map_or(0, |after| all.partition_point(|member| member.id().as_u128() <= after));
-    let page: Vec<_> = all.iter().skip(from).take(top).collect();
+    let from = place.after().map_or(0, |after| all.partition_point(|member| member.id().as_u128() <= after));
+    let page: Vec<_> = all.iter().skip(from).take(place.size(top)).collect();
     let more = from + page.len() < all.len();
     let mut body = json!({
         "@odata.context": columns.context(call),
         "value": page.iter().map(|member| columns.render(member)).collect::<Vec<_>>(),
     });
     if let Some(body) = body.as_object_mut() {
-        if count && after.is_none() {
+        if count && place.after().is_none() {
             body.insert("@odata.count".to_owned(), all.len().into());
         }
-        if let Some(last) = page.last().filter(|_| more) {
-            body.insert("@odata.nextLink".to_owned(), PageToken::link(call, last.id().as_u128()).into());
+        if let Some(link) =
+            more.then(|| place.link(call, page.last().map(|last| last.id().as_u128()))).flatten()
+        {
+            body.insert("@odata.nextLink".to_owned(), link.into());
         }
     }
     Ok(Reply::ok(body))
@@ -201,7 +206,7 @@ fn referenced(reference: &str) -> Option<Uuid> {
     let (collection, id) = path.split_once('/')?;
     let known =
         ["directoryObjects", "users", "groups"].iter().any(|name| collection.eq_ignore_ascii_case(name));
-    Uuid::try_parse(id).ok().filter(|_| known)
+    guid(id).filter(|_| known)
 }
 
 #[cfg(test)]

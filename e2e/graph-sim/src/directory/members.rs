@@ -4,7 +4,13 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{groups, store::Member, users, users::Access};
-use crate::{errors::GraphError, graph::Call, odata::select, route::Cast};
+use crate::{
+    errors::GraphError,
+    graph::Call,
+    metadata::{GROUP_LINKS, GROUP_PROPERTIES, USER_LINKS, USER_PROPERTIES},
+    odata::select,
+    route::Cast,
+};
 
 impl Member {
     pub(super) fn id(&self) -> Uuid {
@@ -26,13 +32,16 @@ impl Columns {
     pub(super) fn of(call: &Call<'_>, cast: Cast) -> Result<Self, GraphError> {
         let selected = match cast {
             Cast::User => users::selected(call)?,
-            Cast::Group => select(&call.query, "group", groups::properties())?,
+            Cast::Group => {
+                select(&call.query, "group", groups::properties(), &[GROUP_PROPERTIES, GROUP_LINKS])?
+            }
             // Of a mix, what either type has can be selected.
             Cast::None => {
                 let mut known = groups::properties().to_vec();
                 known.extend(users::defaults());
                 known.extend(["accountEnabled", "otherMails", "userType"]);
-                select(&call.query, "directoryObject", &known)?
+                let graphs = [USER_PROPERTIES, USER_LINKS, GROUP_PROPERTIES, GROUP_LINKS];
+                select(&call.query, "directoryObject", &known, &graphs)?
             }
         };
         Ok(Self { cast, selected, access: users::access(call) })

@@ -1,5 +1,6 @@
 //! Users and groups.
 
+mod filter;
 mod groups;
 mod members;
 mod store;

@@ -8,7 +8,10 @@ use std::{
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-use crate::world::{AppRegistration, Group, User, World};
+use crate::{
+    odata::guid,
+    world::{AppRegistration, Group, User, World},
+};
 
 pub(crate) type Application = AppRegistration;
 
@@ -73,9 +76,9 @@ impl Directory {
 
     /// A tenant by its id or domain.
     pub(crate) fn tenant_named(&self, name: &str) -> Option<Uuid> {
-        match Uuid::try_parse(name) {
-            Ok(id) => self.tenants.contains_key(&id).then_some(id),
-            Err(_) => self.by_domain.get(&name.to_ascii_lowercase()).copied(),
+        match guid(name) {
+            Some(id) => self.tenants.contains_key(&id).then_some(id),
+            None => self.by_domain.get(&name.to_ascii_lowercase()).copied(),
         }
     }
 
@@ -91,7 +94,7 @@ impl Directory {
     pub(crate) fn user_named(&self, tenant: Uuid, key: &str) -> Option<Arc<User>> {
         let by_name =
             |name: &str| self.tenants.get(&tenant)?.by_name.get(&name.to_ascii_lowercase()).copied();
-        let id = Uuid::try_parse(key).ok().or_else(|| by_name(key))?;
+        let id = guid(key).or_else(|| by_name(key))?;
         self.user(tenant, id)
     }
 

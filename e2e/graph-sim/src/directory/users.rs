@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{DEFAULT_PAGE, LARGEST_PAGE, USER_ROLES};
+use super::{DEFAULT_PAGE, LARGEST_PAGE, USER_ROLES, filter::Filter};
 use crate::{
     app::lock,
     errors::GraphError,
     graph::{Call, Reply},
-    odata::{PageToken, Parser, number, select},
+    metadata::{USER_LINKS, USER_PROPERTIES},
+    odata::{PageToken, no_expansion, number, select},
     world::User,
 };
 
@@ -55,7 +56,7 @@ pub(super) fn access(call: &Call<'_>) -> Access {
 }
 
 pub(super) fn selected(call: &Call<'_>) -> Result<Option<Vec<&'static str>>, GraphError> {
-    select(&call.query, "user", PROPERTIES)
+    select(&call.query, "user", PROPERTIES, &[USER_PROPERTIES, USER_LINKS])
 }
 
 pub(super) fn defaults() -> &'static [&'static str] {
@@ -82,7 +83,7 @@ pub(super) fn render(user: &User, properties: &[&'static str], access: Access) -
         .collect()
 }
 
-fn value(user: &User, property: &str) -> Value {
+pub(super) fn value(user: &User, property: &str) -> Value {
     let mail = user.mail.as_deref().or_else(|| user.mailbox.then_some(user.user_principal_name.as_str()));
     match property {
         "id" => json!(user.id),
@@ -117,7 +118,8 @@ fn context(call: &Call<'_>, selected: Option<&[&str]>, suffix: &str) -> String {
 }
 
 pub(crate) fn get_user(call: &Call<'_>, key: &str) -> Result<Reply, GraphError> {
-    call.query.only(&["$select"])?;
+    call.query.only(&["$select", "$expand"])?;
+    no_expansion(&call.query, "user", USER_LINKS)?;
     let selected = selected(call)?;
     let access = allowed(call, selected.as_deref())?;
     let user = lock(&call.app.directory)
@@ -129,12 +131,15 @@ pub(crate) fn get_user(call: &Call<'_>, key: &str) -> Result<Reply, GraphError> 
 }
 
 pub(crate) fn list_users(call: &Call<'_>) -> Result<Reply, GraphError> {
-    call.query.only(&["$select", "$filter", "$top", "$skiptoken"])?;
+    let graphs = ["$orderby", "$search", "$count"];
+    call.query.only_or(&["$select", "$expand", "$filter", "$top", "$skiptoken"], &graphs)?;
+    no_expansion(&call.query, "user", USER_LINKS)?;
     let selected = selected(call)?;
     let access = allowed(call, selected.as_deref())?;
-    let filter = call.query.get("$filter").map(filter).transpose()?;
+    let filter = call.query.get("$filter").map(Filter::parse).transpose()?;
     let top = number(call, "$top", LARGEST_PAGE, 1)?.unwrap_or(DEFAULT_PAGE);
-    let after = PageToken::read(call)?;
+    let place = PageToken::read(call)?;
+    let (after, size) = (place.after(), place.size(top));
     let users = lock(&call.app.directory).users(call.caller.tenant);
     let mut matching = users
         .iter()
@@ -143,42 +148,14 @@ pub(crate) fn list_users(call: &Call<'_>) -> Result<Reply, GraphError> {
         .peekable();
     let mut last = None;
     let mut page = Vec::new();
-    while let Some(user) = matching.next_if(|_| page.len() < top) {
+    while let Some(user) = matching.next_if(|_| page.len() < size) {
         last = Some(user.id.as_u128());
         page.push(Value::Object(render(user, selected.as_deref().unwrap_or(defaults()), access)));
     }
     let mut body = json!({"@odata.context": context(call, selected.as_deref(), ""), "value": page});
-    if let (Some(last), true, Some(body)) = (last, matching.peek().is_some(), body.as_object_mut()) {
-        body.insert("@odata.nextLink".to_owned(), PageToken::link(call, last).into());
+    let link = matching.peek().and_then(|_| place.link(call, last));
+    if let (Some(link), Some(body)) = (link, body.as_object_mut()) {
+        body.insert("@odata.nextLink".to_owned(), link.into());
     }
     Ok(Reply::ok(body))
-}
-
-/// `property eq 'value'`, the one form.
-struct Filter {
-    property: &'static str,
-    value: String,
-}
-
-impl Filter {
-    fn admits(&self, user: &User) -> bool {
-        value(user, self.property).as_str().is_some_and(|value| value.eq_ignore_ascii_case(&self.value))
-    }
-}
-
-fn filter(text: &str) -> Result<Filter, GraphError> {
-    let unsupported =
-        |_| GraphError::unsupported_query("Unsupported or invalid query filter clause specified.");
-    let read = || {
-        let mut parser = Parser::new(text)?;
-        let property = parser.word()?;
-        parser.keyword("eq")?;
-        let value = parser.text()?;
-        parser.end()?;
-        let known = ["id", "mail", "userPrincipalName"].into_iter().find(|known| *known == property);
-        known
-            .map(|property| Filter { property, value })
-            .ok_or_else(|| GraphError::bad_request(format!("'{property}' cannot be filtered by here.")))
-    };
-    read().map_err(unsupported)
 }

@@ -129,6 +129,12 @@ impl Event {
         self.modified = now;
     }
 
+    /// Gives it another default id, as a move within the mailbox does; the immutable one stays (graph-facts §6.2).
+    pub(super) fn relocate(&mut self, now: Timestamp) {
+        self.id = ids::default_id();
+        self.touch(now);
+    }
+
     pub(super) fn etag(&self) -> String {
         format!("W/\"{}\"", self.change_key)
     }

@@ -154,12 +154,10 @@ fn page(call: &Call<'_>, mailbox: MailboxKey) -> Result<Reply, GraphError> {
             let values: Vec<Value> = changes
                 .iter()
                 .take(size)
-                .map(|(id, immutable_id)| match calendars.get(mailbox, id) {
+                .map(|(id, immutable_id)| if call.prefer.immutable_ids { immutable_id } else { id })
+                .map(|id| match calendars.get(mailbox, id) {
                     Some(event) if window.holds(event) => whole(event),
-                    _ => {
-                        let id = if call.prefer.immutable_ids { immutable_id } else { id };
-                        json!({"@removed": {"reason": "deleted"}, "id": id})
-                    }
+                    _ => json!({"@removed": {"reason": "deleted"}, "id": id}),
                 })
                 .collect();
             let token = next(Place::Changes { since: since.saturating_add(values.len() as u64) });

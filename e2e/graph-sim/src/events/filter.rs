@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::content::Event;
 use crate::{
     errors::GraphError,
-    odata::{Parser, PropertyId, Token, with_offset},
+    metadata::{EVENT_LINKS, EVENT_PROPERTIES},
+    odata::{Parser, PropertyId, Token, date, invalid, is_graphs, with_offset},
 };
 
 /// Clauses in one filter.
@@ -27,26 +28,21 @@ enum Test {
 
 pub(super) struct Filter(Vec<Clause>);
 
-fn invalid() -> GraphError {
-    GraphError::new(
-        http::StatusCode::BAD_REQUEST,
-        "ErrorInvalidUrlQueryFilter",
-        "The query filter contains one or more invalid nodes.",
-    )
-}
-
 impl Filter {
     pub(super) fn parse(text: &str) -> Result<Self, GraphError> {
         let mut parser = Parser::new(text)?;
         let mut clauses = Vec::new();
         loop {
-            clauses.push(clause(&mut parser)?);
+            clauses.push(clause(&mut parser, text)?);
             if clauses.len() > CLAUSES {
-                return Err(invalid());
+                return Err(beyond(text));
             }
             if !parser.takes("and") {
                 break;
             }
+        }
+        if parser.takes("or") {
+            return Err(beyond(text));
         }
         parser.end()?;
         Ok(Self(clauses))
@@ -76,7 +72,19 @@ impl Test {
     }
 }
 
-fn clause(parser: &mut Parser) -> Result<Clause, GraphError> {
+/// A filter in another form than those that are understood: what Graph could understand is told from what it could not.
+fn beyond(text: &str) -> GraphError {
+    if is_graphs(text, &[EVENT_PROPERTIES, EVENT_LINKS]) {
+        GraphError::not_simulated(&format!("$filter={text} on events"))
+    } else {
+        invalid()
+    }
+}
+
+fn clause(parser: &mut Parser, filter: &str) -> Result<Clause, GraphError> {
+    if parser.peek() == Some(&Token::Sign('(')) {
+        return Err(beyond(filter));
+    }
     match parser.word()?.as_str() {
         "lastModifiedDateTime" => {
             let compare: fn(&Timestamp, &Timestamp) -> bool = match parser.word()?.as_str() {
@@ -84,18 +92,22 @@ fn clause(parser: &mut Parser) -> Result<Clause, GraphError> {
                 "gt" => |a, b| a > b,
                 "le" => |a, b| a <= b,
                 "lt" => |a, b| a < b,
+                "eq" => |a, b| a == b,
+                "ne" => |a, b| a != b,
                 _ => return Err(invalid()),
             };
-            let time = with_offset(&parser.word()?).ok_or_else(invalid)?;
+            let literal = parser.word()?;
+            let other = || if date(&literal).is_some() { beyond(filter) } else { invalid() };
+            let time = with_offset(&literal).ok_or_else(other)?;
             Ok(Clause::Modified(compare, time))
         }
-        "singleValueExtendedProperties/Any" | "singleValueExtendedProperties/any" => any(parser),
-        _ => Err(invalid()),
+        "singleValueExtendedProperties/Any" | "singleValueExtendedProperties/any" => any(parser, filter),
+        _ => Err(beyond(filter)),
     }
 }
 
 /// `(ep: ep/id eq '…' and ep/value eq '…')`.
-fn any(parser: &mut Parser) -> Result<Clause, GraphError> {
+fn any(parser: &mut Parser, filter: &str) -> Result<Clause, GraphError> {
     parser.sign('(')?;
     let variable = parser.word()?;
     parser.sign(':')?;
@@ -114,6 +126,7 @@ fn any(parser: &mut Parser) -> Result<Clause, GraphError> {
             parser.sign(')')?;
             if word == "contains" { Test::Contains(part) } else { Test::StartsWith(part) }
         }
+        "cast" => return Err(beyond(filter)),
         _ if word == value => match (parser.word()?.as_str(), parser.next()) {
             ("eq", Some(Token::Text(text))) => Test::Is(text),
             ("ne", Some(Token::Text(text))) => Test::IsNot(text),
@@ -142,22 +155,42 @@ mod tests {
                 "singleValueExtendedProperties/Any(ep: ep/id eq '{ID}' and ep/value eq 'a') and lastModifiedDateTime ge 2026-01-01T00:00:00Z"
             ),
             "lastModifiedDateTime ge 2026-01-01T00:00:00.0000000Z".to_owned(),
+            "lastModifiedDateTime ne 2026-01-01T00:00Z".to_owned(),
         ] {
             assert!(Filter::parse(&good).is_ok(), "{good}");
         }
         for bad in [
             String::new(),
-            "subject eq 'x'".to_owned(),
-            "lastModifiedDateTime ge 2026-01-01".to_owned(),
+            "subject is 'x'".to_owned(),
+            "colour eq 'x'".to_owned(),
+            "lastModifiedDateTime ge 20260101".to_owned(),
+            "lastModifiedDateTime ge subject".to_owned(),
             "lastModifiedDateTime ge '2026-01-01T00:00:00Z'".to_owned(),
             format!("singleValueExtendedProperties/Any(ep: ep/id eq '{ID}')"),
             format!("singleValueExtendedProperties/Any(ep: xx/id eq '{ID}' and ep/value ne null)"),
             format!("singleValueExtendedProperties/Any(ep: ep/id eq '{ID}' and ep/value gt 'a')"),
             format!(
-                "singleValueExtendedProperties/Any(ep: ep/id eq '{ID}' and ep/value ne null) or id eq 'x'"
+                "singleValueExtendedProperties/Any(ep: ep/id eq '{ID}' and ep/value ne null) or colour eq 'x'"
             ),
         ] {
-            assert!(Filter::parse(&bad).is_err(), "{bad}");
+            assert_eq!(Filter::parse(&bad).err().map(|error| error.status.as_u16()), Some(400), "{bad}");
+        }
+        for graphs in [
+            "subject eq 'x'".to_owned(),
+            "not (subject eq 'x')".to_owned(),
+            "(isAllDay eq true)".to_owned(),
+            "lastModifiedDateTime ge 2026-01-01".to_owned(),
+            "lastModifiedDateTime ge 2026-01-01T00:00:00Z or subject eq 'x'".to_owned(),
+            format!(
+                "singleValueExtendedProperties/Any(ep: ep/id eq '{ID}' and cast(ep/value, Edm.Int32) gt 7)"
+            ),
+            ["lastModifiedDateTime ge 2026-01-01T00:00:00Z"; CLAUSES + 1].join(" and "),
+        ] {
+            assert_eq!(
+                Filter::parse(&graphs).err().map(|error| error.status.as_u16()),
+                Some(501),
+                "{graphs}"
+            );
         }
     }
 

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{
     Change,
     attendee_copies::{end, follow},
     content::{Event, Person},
-    filter::Filter,
     ids,
-    render::{self, PROPERTIES},
+    list::{View, list},
     store::{MailboxKey, change},
-    window::Window,
     write,
 };
 use crate::{
@@ -21,22 +19,14 @@ use crate::{
     errors::GraphError,
     graph::{Call, Reply},
     notify::publish,
-    odata::{PropertyId, expand, link, number, select},
     subscriptions::ChangeType,
     world::User,
 };
 
-/// Events on a page without `$top`.
-const DEFAULT_PAGE: usize = 10;
-/// Largest page of Outlook.
-const LARGEST_PAGE: usize = 1_000;
-/// Furthest that can be skipped.
-const LARGEST_SKIP: usize = 1_000_000;
-
 /// `/users/{id}/events`.
 pub(crate) async fn collection(call: &Call<'_>, user: &str) -> Result<Reply, GraphError> {
     if call.request.method != Method::POST {
-        return read(call, user, |user| list(call, user)).await;
+        return list(call, user).await;
     }
     let user = enter(call, user)?;
     let _slot = slot(call, &user)?;
@@ -44,11 +34,6 @@ pub(crate) async fn collection(call: &Call<'_>, user: &str) -> Result<Reply, Gra
     let body = call.request.json()?;
     slow(call).await;
     create(call, &user, &body)
-}
-
-/// `GET …/calendarView`.
-pub(crate) async fn calendar_view(call: &Call<'_>, user: &str) -> Result<Reply, GraphError> {
-    read(call, user, |user| view(call, user)).await
 }
 
 /// A read of somebody's calendar: what is read may be old by the time that it arrives.
@@ -143,7 +128,7 @@ fn not_found() -> GraphError {
     )
 }
 
-fn mailbox(call: &Call<'_>, user: &User) -> MailboxKey {
+pub(super) fn mailbox(call: &Call<'_>, user: &User) -> MailboxKey {
     (call.caller.tenant, user.id)
 }
 
@@ -160,38 +145,7 @@ fn unchanged(call: &Call<'_>, event: &Event) -> Result<(), GraphError> {
     }
 }
 
-/// What of an event is shown.
-struct View {
-    selected: Option<Vec<&'static str>>,
-    expanded: Vec<PropertyId>,
-}
-
-impl View {
-    fn of(call: &Call<'_>) -> Result<Self, GraphError> {
-        Ok(Self { selected: select(&call.query, "event", PROPERTIES)?, expanded: expand(&call.query)? })
-    }
-
-    fn render(&self, call: &Call<'_>, event: &Event) -> Map<String, Value> {
-        render::event(event, self.selected.as_deref(), &self.expanded, &call.prefer)
-    }
-
-    fn context(&self, call: &Call<'_>, user: &User, name: &str, suffix: &str) -> String {
-        let mut columns = self.selected.clone().unwrap_or_default();
-        if !self.expanded.is_empty() {
-            columns.push("singleValueExtendedProperties()");
-        }
-        let columns = if columns.is_empty() { String::new() } else { format!("({})", columns.join(",")) };
-        call.context(&format!("users('{}')/{name}{columns}{suffix}", user.id))
-    }
-
-    fn entity(&self, call: &Call<'_>, user: &User, event: &Event) -> Value {
-        let mut body = self.render(call, event);
-        body.insert("@odata.context".to_owned(), self.context(call, user, "events", "/$entity").into());
-        Value::Object(body)
-    }
-}
-
-fn applied(call: &Call<'_>, reply: Reply) -> Reply {
+pub(super) fn applied(call: &Call<'_>, reply: Reply) -> Reply {
     match call.prefer.applied() {
         Some(applied) => reply.with_header("preference-applied", &applied),
         None => reply,
@@ -203,77 +157,11 @@ fn get(call: &Call<'_>, user: &User, id: &str) -> Result<Reply, GraphError> {
     let view = View::of(call)?;
     let calendars = lock(&call.app.calendars);
     let event = calendars.get(mailbox(call, user), id).ok_or_else(not_found)?;
-    Ok(applied(call, Reply::ok(view.entity(call, user, event))))
-}
-
-fn list(call: &Call<'_>, user: &User) -> Result<Reply, GraphError> {
-    call.query.only(&["$select", "$expand", "$filter", "$top", "$skip", "$count"])?;
-    let view = View::of(call)?;
-    let filter = call.query.get("$filter").map(Filter::parse).transpose()?;
-    let asked = paging(call)?;
-    let calendars = lock(&call.app.calendars);
-    let matching: Vec<&Event> = calendars
-        .all(mailbox(call, user))
-        .filter(|event| filter.as_ref().is_none_or(|filter| filter.admits(event)))
-        .collect();
-    let context = view.context(call, user, "events", "");
-    Ok(pages(call, &view, &matching, &context, asked))
-}
-
-/// The events of a window, in the order of their start.
-fn view(call: &Call<'_>, user: &User) -> Result<Reply, GraphError> {
-    call.query.only(&[
-        "startDateTime",
-        "endDateTime",
-        "$select",
-        "$expand",
-        "$filter",
-        "$top",
-        "$skip",
-        "$count",
-    ])?;
-    let window = Window::read(&call.query)?;
-    let view = View::of(call)?;
-    let filter = call.query.get("$filter").map(Filter::parse).transpose()?;
-    let asked = paging(call)?;
-    let calendars = lock(&call.app.calendars);
-    let all = || calendars.all(mailbox(call, user));
-    window.without_series(all())?;
-    let admitted = |event: &&Event| filter.as_ref().is_none_or(|filter| filter.admits(event));
-    let mut matching: Vec<&Event> = all().filter(|event| window.holds(event)).filter(admitted).collect();
-    matching.sort_by_key(|event| event.shared.start.instant());
-    let context = view.context(call, user, "calendarView", "");
-    Ok(pages(call, &view, &matching, &context, asked))
-}
-
-/// `$top`, `$skip` and `$count`.
-fn paging(call: &Call<'_>) -> Result<(usize, usize, bool), GraphError> {
-    let top = number(call, "$top", LARGEST_PAGE, 1)?.or(call.prefer.page_size).unwrap_or(DEFAULT_PAGE);
-    let skip = number(call, "$skip", LARGEST_SKIP, 0)?.unwrap_or(0);
-    Ok((top, skip, call.query.flag("$count")?))
-}
-
-/// One page of a list.
-fn pages(
-    call: &Call<'_>,
-    view: &View,
-    matching: &[&Event],
-    context: &str,
-    (top, skip, count): (usize, usize, bool),
-) -> Reply {
-    let page: Vec<Value> =
-        matching.iter().skip(skip).take(top).map(|event| Value::Object(view.render(call, event))).collect();
-    let reached = skip.saturating_add(page.len());
-    let mut body = json!({"@odata.context": context, "value": page});
-    if let Some(body) = body.as_object_mut() {
-        if count {
-            body.insert("@odata.count".to_owned(), matching.len().into());
-        }
-        if reached < matching.len() {
-            body.insert("@odata.nextLink".to_owned(), link(call, "$skip", &reached.to_string()).into());
-        }
+    // Right after a change an item may not be found (graph-facts §3.4).
+    if event.modified > call.app.clock.now() - call.app.faults.not_found_after_change() {
+        return Err(not_found());
     }
-    applied(call, Reply::ok(body))
+    Ok(applied(call, Reply::ok(view.entity(call, user, event))))
 }
 
 /// A write shows the whole event.

@@ -7,8 +7,10 @@ mod delta;
 mod filter;
 mod handlers;
 mod ids;
+mod list;
 mod parts;
 mod recurrence;
+mod relocation;
 mod render;
 mod store;
 mod window;
@@ -21,7 +23,9 @@ use uuid::Uuid;
 pub(crate) use self::{
     concurrency::Concurrency,
     delta::{DeltaChange, DeltaTokens, calendar_view_delta},
-    handlers::{calendar_view, collection, item},
+    handlers::{collection, item},
+    list::calendar_view,
+    relocation::relocate,
     store::Calendars,
     zone::Zone,
 };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::zone::Zone;
 use crate::{
     errors::GraphError,
-    odata::{Given, Members},
+    odata::{self, Given, Members},
 };
 
 const DAYS: &[&str] = &["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
@@ -78,7 +78,8 @@ fn range(value: &Value, zone: &Zone) -> Result<Value, GraphError> {
         .choice("type", &["endDate", "noEnd", "numbered"])?
         .ok_or_else(|| invalid("the range's type is missing."))?;
     let date = |text: Option<&str>| -> Result<Option<Date>, GraphError> {
-        text.map(|text| text.parse().map_err(|_| GraphError::wrong_type("range", "Edm.Date"))).transpose()
+        text.map(|text| odata::date(text).ok_or_else(|| GraphError::wrong_type("range", "Edm.Date")))
+            .transpose()
     };
     let start = date(members.text("startDate")?.value())?.ok_or_else(|| invalid("startDate is missing."))?;
     let end = date(members.text("endDate")?.value())?;

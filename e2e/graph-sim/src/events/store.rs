@@ -5,6 +5,7 @@ use std::{
     ops::Bound,
 };
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{Change, content::Event};
@@ -114,6 +115,23 @@ impl Calendars {
         calendar.by_i_cal_u_id.insert(event.i_cal_u_id.clone(), number);
         calendar.events.insert(number, event);
         change
+    }
+
+    /// The mailbox of a user, if anything ever was in its calendar.
+    pub(super) fn mailbox_of(&self, user: Uuid) -> Option<MailboxKey> {
+        self.0.keys().find(|(_, owner)| *owner == user).copied()
+    }
+
+    /// Gives an event another default id; all else stays. Returns the changes: one under each id.
+    pub(super) fn relocate(&mut self, mailbox: MailboxKey, id: &str, now: Timestamp) -> Option<[Change; 2]> {
+        let calendar = self.0.get_mut(&mailbox)?;
+        let number = *calendar.by_id.get(id)?;
+        let event = calendar.events.get_mut(&number)?;
+        let left = change(mailbox, event, ChangeType::Deleted);
+        event.relocate(now);
+        calendar.by_id.remove(&left.id);
+        calendar.by_id.insert(event.id.clone(), number);
+        Some([left, change(mailbox, event, ChangeType::Updated)])
     }
 
     pub(super) fn remove(&mut self, mailbox: MailboxKey, id: &str) -> Option<(Event, Change)> {

@@ -6,7 +6,7 @@ use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
 use super::content::Event;
 use crate::{
     errors::GraphError,
-    odata::{Query, with_offset, without_offset},
+    odata::{Query, date, with_offset, without_offset},
 };
 
 /// From the start (included) to the end (not included).
@@ -73,10 +73,7 @@ impl Window {
 /// With an offset, or in UTC; a date is its midnight.
 fn moment(text: &str) -> Option<Timestamp> {
     let utc = || without_offset(text).and_then(|local| TimeZone::UTC.to_timestamp(local).ok());
-    let midnight = || {
-        let date: Date = if text.len() == 10 { text.parse().ok()? } else { return None };
-        Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp())
-    };
+    let midnight = || Some(date(text)?.to_zoned(TimeZone::UTC).ok()?.timestamp());
     with_offset(text).or_else(utc).or_else(midnight)
 }
 

@@ -134,8 +134,21 @@ fn rest(mut members: Members<'_>, shared: &mut Shared, private: &mut Private) ->
         return Err(GraphError::not_simulated("online meetings"));
     }
     let providers = ["unknown", "skypeForBusiness", "skypeForConsumer", "teamsForBusiness"];
-    members.choice("onlineMeetingProvider", &providers)?;
-    for name in ["attachments", "extensions", "multiValueExtendedProperties", "calendar", "instances"] {
+    if members.choice("onlineMeetingProvider", &providers)?.is_some_and(|provider| provider != "unknown") {
+        return Err(GraphError::not_simulated("online meetings"));
+    }
+    if !matches!(members.take("transactionId"), Given::Absent) {
+        return Err(GraphError::not_simulated("a change of transactionId"));
+    }
+    let links = [
+        "attachments",
+        "calendar",
+        "exceptionOccurrences",
+        "extensions",
+        "instances",
+        "multiValueExtendedProperties",
+    ];
+    for name in links {
         if !matches!(members.take(name), Given::Absent | Given::Null) {
             return Err(GraphError::not_simulated(name));
         }

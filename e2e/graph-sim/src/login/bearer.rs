@@ -50,7 +50,7 @@ pub(crate) fn authenticate(app: &App, request: &Request) -> Result<Caller, Graph
         invalid("Access token validation failure. The token is malformed or its signature is invalid.")
     })?;
     let audience = claims.get("aud").and_then(|aud| aud.as_str()).unwrap_or_default();
-    if !is_graph(audience) {
+    if !is_graph(app, audience) {
         return Err(invalid("Access token validation failure. Invalid audience."));
     }
     let claims: Claims = serde_json::from_value(claims)

@@ -31,6 +31,22 @@ impl LoginError {
         )
     }
 
+    pub(crate) fn unknown_app(client_id: &str, tenant: Uuid) -> Self {
+        Self::new(
+            "unauthorized_client",
+            700_016,
+            format!(
+                "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant."
+            ),
+        )
+    }
+
+    /// What the token endpoint answers when it is busy.
+    pub(crate) fn transient() -> Self {
+        let text = "A transient error has occurred. Please try again.";
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, ..Self::new("temporarily_unavailable", 90_033, text) }
+    }
+
     pub(crate) fn missing(parameter: &str) -> Self {
         Self::new(
             "invalid_request",

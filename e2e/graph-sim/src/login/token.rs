@@ -50,15 +50,9 @@ pub(super) fn answer(app: &Arc<App>, request: &Request, ticket: Ticket) -> Login
     }
     let (client_id, secret) = client(request, &form)?;
     let application =
-        Uuid::try_parse(&client_id).ok().and_then(|id| lock(&app.directory).application(tenant, id));
+        crate::odata::guid(&client_id).and_then(|id| lock(&app.directory).application(tenant, id));
     let Some(application) = application else {
-        return Err(LoginError::new(
-            "unauthorized_client",
-            700_016,
-            format!(
-                "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant."
-            ),
-        ));
+        return Err(LoginError::unknown_app(&client_id, tenant));
     };
     app.journal.by(ticket, tenant, application.client_id);
     if !application.enabled {
@@ -69,7 +63,7 @@ pub(super) fn answer(app: &Arc<App>, request: &Request, ticket: Ticket) -> Login
         ));
     }
     let proof = prove(app, request, tenant, &application, secret.as_deref(), &form)?;
-    let resource = resource(required(&form, "scope")?, tenant)?;
+    let resource = resource(app, required(&form, "scope")?, tenant)?;
     issue(app, tenant, &application, &resource, proof)
 }
 
@@ -172,9 +166,23 @@ fn prove(
         check(kind, assertion, id, &application.credentials, &endpoint)?;
         return Ok(Proof::Assertion);
     }
-    match secret {
-        Some(secret) if application.secret.as_deref() == Some(secret) => Ok(Proof::Secret),
-        Some(_) => Err(LoginError::new(
+    let registered =
+        secret.map(|given| application.credentials.secrets.iter().filter(move |one| one.value == given));
+    let now = app.clock.now();
+    let state = registered.map(|mut all| {
+        let known = all.clone().next().is_some();
+        (known, all.any(|one| one.expires.is_none_or(|end| now < end)))
+    });
+    match state {
+        Some((_, true)) => Ok(Proof::Secret),
+        Some((true, false)) => Err(LoginError::new(
+            "invalid_client",
+            7_000_222,
+            format!(
+                "The provided client secret keys for app '{id}' are expired. Visit the Azure portal to create new keys for your app: https://aka.ms/NewClientSecret, or consider using certificate credentials for added security: https://aka.ms/certCreds."
+            ),
+        )),
+        Some((false, false)) => Err(LoginError::new(
             "invalid_client",
             7_000_215,
             format!(
@@ -199,7 +207,7 @@ fn is_token_endpoint(app: &App, request: &Request, tenant: Uuid, audience: &str)
 }
 
 /// The one resource that a scope asks for.
-fn resource(scope: &str, tenant: Uuid) -> Result<String, LoginError> {
+fn resource(app: &App, scope: &str, tenant: Uuid) -> Result<String, LoginError> {
     let mut scopes = scope.split_ascii_whitespace();
     let (Some(one), None) = (scopes.next(), scopes.next()) else {
         return Err(LoginError::new(
@@ -219,7 +227,7 @@ fn resource(scope: &str, tenant: Uuid) -> Result<String, LoginError> {
             ),
         ));
     };
-    if !is_graph(resource) {
+    if !is_graph(app, resource) {
         return Err(LoginError::new(
             "invalid_resource",
             500_011,

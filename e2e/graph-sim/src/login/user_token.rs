@@ -25,7 +25,7 @@ pub(crate) struct UserTokenRequest {
 
 /// A v2.0 token of that user for that audience; an error says what is wrong with the request.
 pub(crate) fn user_token(app: &App, origin: &str, asked: &UserTokenRequest) -> Result<Value, String> {
-    if is_graph(&asked.audience) {
+    if is_graph(app, &asked.audience) {
         return Err("audience is Graph: a user's token for Graph is not simulated".to_owned());
     }
     if asked.audience.is_empty() {

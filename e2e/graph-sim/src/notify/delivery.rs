@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Duration};
 use http::header;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Item, log::State, payload::Collection};
+use super::{
+    log::State,
+    lost,
+    payload::{Collection, Payload},
+    queue::{Item, push},
+};
 use crate::app::{App, lock};
 
 /// Time for the first attempt.
@@ -25,9 +30,12 @@ pub(super) async fn deliver(app: Arc<App>, mut batch: Vec<Item>, permit: Option<
     let mut limit = FIRST;
     let mut back_off = BACK_OFF;
     let mut permit = permit;
+    let mut overtaken: Vec<Item> =
+        batch.iter_mut().filter_map(|item| item.then.take()).map(|item| *item).collect();
     loop {
         batch.retain(|item| is_wanted(&app, item));
         if batch.is_empty() {
+            overtaken.drain(..).for_each(|item| push(&app, item));
             return;
         }
         let status = tokio::select! {
@@ -35,6 +43,7 @@ pub(super) async fn deliver(app: Arc<App>, mut batch: Vec<Item>, permit: Option<
             status = attempt(&app, &batch, limit) => status,
         };
         drop(permit.take());
+        overtaken.drain(..).for_each(|item| push(&app, item));
         let delivered = status.is_some_and(|status| (200..300).contains(&status));
         let now = app.clock.now();
         for item in &batch {
@@ -50,6 +59,9 @@ pub(super) async fn deliver(app: Arc<App>, mut batch: Vec<Item>, permit: Option<
         if next > end {
             for item in &batch {
                 app.notifier.log.state(item.entry, State::GivenUp);
+                if matches!(item.notification, Payload::Change(_)) {
+                    lost(&app, item.subscription);
+                }
             }
             return;
         }

@@ -24,6 +24,12 @@ pub(super) enum State {
     SubscriptionGone,
     /// Tried for as long as Graph tries.
     GivenUp,
+    /// Never tried: a fault lost it.
+    Lost,
+    /// Never tried: the subscription was not authorized any more.
+    Paused,
+    /// Never tried: too many waited already.
+    Dropped,
 }
 
 /// One attempt: the answer's status, or none when there was no answer in time.
@@ -71,7 +77,7 @@ struct Inner {
 pub(super) struct Log(Mutex<Inner>);
 
 impl Log {
-    pub(super) fn add(&self, subscription_id: Uuid, what: What<'_>, time: Timestamp) -> Entry {
+    pub(super) fn add(&self, subscription_id: Uuid, what: What<'_>, state: State, time: Timestamp) -> Entry {
         let (change_type, event_id, lifecycle_event) = match what {
             What::Change(kind, event) => (Some(kind), Some(event.to_owned()), None),
             What::Lifecycle(event) => (None, None, Some(event)),
@@ -87,7 +93,7 @@ impl Log {
             change_type,
             event_id,
             lifecycle_event,
-            state: State::Pending,
+            state,
             attempts: Vec::new(),
         });
         entry

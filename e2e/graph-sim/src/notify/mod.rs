@@ -3,75 +3,59 @@
 mod delivery;
 mod log;
 mod payload;
+mod queue;
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex},
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use serde::Serialize;
-use tokio::sync::Semaphore;
-use url::Url;
 use uuid::Uuid;
 
 pub(crate) use self::payload::LifecycleEvent;
 use self::{
-    log::{Log, What},
+    log::{Log, State, What},
     payload::{Lifecycle, Notification, Payload},
+    queue::{Host, Item, Place, enqueue},
 };
 use crate::{
     app::{App, lock},
     events::Change,
     faults::Fate,
-    subscriptions::Subscription,
+    subscriptions::{Subscription, is_authorized},
 };
 
-/// POSTs under way to one host.
-const IN_FLIGHT: usize = 16;
-/// Items of one POST.
-const BATCH: usize = 20;
-/// How far behind the first item others for the same URL are looked for.
-const LOOK_AHEAD: usize = 200;
 /// After a change, how long until it shows a second time (graph-facts §3.4).
 const ECHO: Duration = Duration::from_millis(150);
 
-/// A notification for one subscription, on its way.
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
-    subscription: Uuid,
-    url: String,
-    notification: Payload,
-    /// Its place in the log.
-    entry: log::Entry,
-    /// Whether it is sent although the subscription is gone.
-    last: bool,
-}
-
-/// One host: what waits for it, and whether somebody takes care of that.
-#[derive(Debug)]
-struct Host {
-    waiting: VecDeque<Item>,
-    tended: bool,
-    permits: Arc<Semaphore>,
-}
-
-impl Default for Host {
-    fn default() -> Self {
-        Self { waiting: VecDeque::new(), tended: false, permits: Arc::new(Semaphore::new(IN_FLIGHT)) }
-    }
-}
+/// Losses of one subscription that come within this time are told by one `missed`.
+const MERGE: Duration = Duration::from_millis(400);
 
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     hosts: Mutex<HashMap<String, Host>>,
     log: Log,
+    /// Notifications that wait for their first or a further attempt.
+    pending: Arc<AtomicUsize>,
+    dropped: AtomicU64,
+    /// Subscriptions that are about to be told that something was missed.
+    missed: Mutex<HashSet<Uuid>>,
 }
 
 impl Notifier {
     /// The delivery log, oldest first.
     pub(crate) fn deliveries(&self) -> Vec<impl Serialize + use<>> {
         self.log.all()
+    }
+
+    /// How many were dropped because too many waited.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -114,82 +98,87 @@ fn announce(app: &Arc<App>, change: &Change) {
     let now = app.clock.now();
     let listening = lock(&app.subscriptions).listening(change.tenant, change.user, change.kind, now);
     for subscription in listening {
+        let event = if subscription.immutable_ids { &change.immutable_id } else { &change.id };
+        let what = What::Change(change.kind, event);
+        // What happens in a pause is lost, and nobody is told (graph-facts §4).
+        if !is_authorized(app, &subscription, now) {
+            app.notifier.log.add(subscription.id, what, State::Paused, now);
+            continue;
+        }
         let times = match app.faults.fate() {
             Fate::Sent => 1,
             Fate::Twice => 2,
-            Fate::Lost { told } => {
-                if told {
-                    lifecycle(app, &subscription, LifecycleEvent::Missed);
-                }
+            Fate::Lost => {
+                app.notifier.log.add(subscription.id, what, State::Lost, now);
+                lost(app, subscription.id);
                 0
             }
         };
         for _ in 0..times {
-            let event = if subscription.immutable_ids { &change.immutable_id } else { &change.id };
-            let entry =
-                app.notifier.log.add(subscription.id, What::Change(change.kind, event), app.clock.now());
             let url = subscription.notification_url.clone();
             let notification = Payload::Change(Notification::of(&subscription, change));
-            enqueue(app, Item { subscription: subscription.id, url, notification, entry, last: false });
+            send(app, subscription.id, (url, notification), what, false);
         }
     }
 }
 
 /// Sends a lifecycle notification; whether the subscription has a URL for it.
 pub(crate) fn lifecycle(app: &Arc<App>, subscription: &Subscription, event: LifecycleEvent) -> bool {
-    let Some(url) = subscription.lifecycle_notification_url.clone() else { return false };
-    let entry = app.notifier.log.add(subscription.id, What::Lifecycle(event), app.clock.now());
-    let notification = Payload::Lifecycle(Lifecycle::of(subscription, event));
+    let Some(url) = &subscription.lifecycle_notification_url else { return false };
+    let what = What::Lifecycle(event);
+    let times = match app.faults.lifecycle_fate() {
+        Fate::Sent => 1,
+        Fate::Twice => 2,
+        Fate::Lost => {
+            app.notifier.log.add(subscription.id, what, State::Lost, app.clock.now());
+            0
+        }
+    };
     // The last that is told of a subscription is told when it is gone.
     let last = event == LifecycleEvent::SubscriptionRemoved;
-    enqueue(app, Item { subscription: subscription.id, url, notification, entry, last });
+    for _ in 0..times {
+        let notification = Payload::Lifecycle(Lifecycle::of(subscription, event));
+        send(app, subscription.id, (url.clone(), notification), what, last);
+    }
     true
 }
 
-fn enqueue(app: &Arc<App>, item: Item) {
-    let url = &item.url;
-    let host = Url::parse(url).map_or_else(|_| url.clone(), |url| url.origin().ascii_serialization());
-    let mut hosts = lock(&app.notifier.hosts);
-    let at = hosts.entry(host.clone()).or_default();
-    if app.faults.reorders() {
-        at.waiting.push_front(item);
-    } else {
-        at.waiting.push_back(item);
+/// Tells, where that is asked for, that something of a subscription did not arrive; once for all that is lost meanwhile.
+fn lost(app: &Arc<App>, subscription: Uuid) {
+    if !app.faults.tells_losses() || !lock(&app.notifier.missed).insert(subscription) {
+        return;
     }
-    if !std::mem::replace(&mut at.tended, true) {
-        app.tasks.spawn(tend(Arc::clone(app), host, Arc::clone(&at.permits)));
-    }
-}
-
-/// Sends what waits for a host until nothing does.
-async fn tend(app: Arc<App>, host: String, permits: Arc<Semaphore>) {
-    loop {
-        // Items that come while all permits are out go together.
-        let permit = tokio::select! {
+    let app = Arc::clone(app);
+    let tracker = app.tasks.clone();
+    tracker.spawn(async move {
+        tokio::select! {
             () = app.shutdown.cancelled() => return,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-        };
-        let Some(batch) = next_batch(&app, &host) else { return };
-        app.tasks.spawn(delivery::deliver(Arc::clone(&app), batch, permit.ok()));
-    }
+            () = app.clock.pause(MERGE) => {}
+        }
+        lock(&app.notifier.missed).remove(&subscription);
+        let living = lock(&app.subscriptions).get(subscription, app.clock.now()).cloned();
+        if let Some(living) = living {
+            lifecycle(&app, &living, LifecycleEvent::Missed);
+        }
+    });
 }
 
-/// The next items for one URL. Without any, the host is no longer tended.
-fn next_batch(app: &App, host: &str) -> Option<Vec<Item>> {
-    let mut hosts = lock(&app.notifier.hosts);
-    let Host { waiting: queue, tended, .. } = hosts.get_mut(host)?;
-    let Some(first) = queue.pop_front() else {
-        *tended = false;
-        return None;
-    };
-    let mut batch = vec![first];
-    let mut index = 0;
-    while index < queue.len().min(LOOK_AHEAD) && batch.len() < BATCH {
-        let same = queue.get(index).zip(batch.first()).is_some_and(|(item, first)| item.url == first.url);
-        match if same { queue.remove(index) } else { None } {
-            Some(item) => batch.push(item),
-            None => index += 1,
+fn send(
+    app: &Arc<App>,
+    subscription: Uuid,
+    (url, notification): (String, Payload),
+    what: What<'_>,
+    last: bool,
+) {
+    let now = app.clock.now();
+    let Some(place) = Place::take(&app.notifier.pending, app.settings.notification_backlog) else {
+        app.notifier.dropped.fetch_add(1, Ordering::Relaxed);
+        app.notifier.log.add(subscription, what, State::Dropped, now);
+        if matches!(what, What::Change(..)) {
+            lost(app, subscription);
         }
-    }
-    Some(batch)
+        return;
+    };
+    let entry = app.notifier.log.add(subscription, what, State::Pending, now);
+    enqueue(app, Item { subscription, url, notification, entry, last, then: None, _place: place });
 }

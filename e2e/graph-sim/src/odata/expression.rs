@@ -1,6 +1,6 @@
 //! Tokens of `$filter`, and a cursor over them.
 
-use crate::errors::GraphError;
+use crate::{errors::GraphError, metadata::Names};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
@@ -69,6 +69,68 @@ impl Parser {
     pub(crate) fn end(&mut self) -> Result<(), GraphError> {
         if self.next().is_none() { Ok(()) } else { Err(invalid()) }
     }
+}
+
+/// Splits at a separator outside of quotes and brackets.
+pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
+    let (mut quoted, mut depth) = (false, 0_usize);
+    text.split(|c| {
+        match c {
+            '\'' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == separator && !quoted && depth == 0
+    })
+    .collect()
+}
+
+/// Words of `$filter` that are neither paths nor literals.
+const OPERATORS: Names = Names::new("and or not eq ne gt ge lt le in has add sub mul div mod");
+const FUNCTIONS: Names = Names::new(
+    "startswith endswith contains cast isof tolower toupper length concat indexof substring trim year month day \
+     hour minute second date time now",
+);
+const LITERALS: Names = Names::new("null true false");
+
+/// Whether an expression that is not understood here is one that Graph could have a meaning for: brackets match, and its
+/// words are operators, functions, literals, and paths that begin with one of those names or a lambda's variable.
+pub(crate) fn is_graphs(expression: &str, properties: &[Names]) -> bool {
+    let Some(tokens) = tokens(expression) else { return false };
+    let mut variables = Vec::new();
+    for pair in tokens.windows(2) {
+        if let [Token::Word(name), Token::Sign(':')] = pair {
+            variables.push(name.as_str());
+        }
+    }
+    let (mut depth, mut named) = (0_usize, false);
+    for token in &tokens {
+        match token {
+            Token::Sign('(') => depth += 1,
+            Token::Sign(')') => match depth.checked_sub(1) {
+                Some(less) => depth = less,
+                None => return false,
+            },
+            Token::Sign(_) | Token::Text(_) => {}
+            Token::Word(word) => {
+                let first = word.split('/').next().unwrap_or_default();
+                let path = properties.iter().any(|names| names.has(first));
+                named |= path;
+                let known = OPERATORS.has(word) || FUNCTIONS.has(word) || LITERALS.has(word);
+                let literal = word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+'));
+                if !(path || known || literal || word.starts_with("Edm.") || variables.contains(&first)) {
+                    return false;
+                }
+            }
+        }
+    }
+    let ended = match tokens.last() {
+        Some(Token::Word(word)) => !OPERATORS.has(word),
+        Some(Token::Text(_) | Token::Sign(')')) => true,
+        _ => false,
+    };
+    depth == 0 && named && ended
 }
 
 /// An expression that is not understood.
@@ -142,6 +204,39 @@ mod tests {
             let rest = tokens(&expression).map_or(0, |tokens| tokens.len());
             proptest::prop_assert!(rest <= expression.len());
         }
+    }
+
+    #[test]
+    fn what_graph_could_understand_is_told_from_nonsense() {
+        let names = [Names::new("subject start categories mail")];
+        for good in [
+            "subject eq 'x'",
+            "start/dateTime ge '2026-01-01'",
+            "not (startswith(mail, 'a') or mail in ('b', 'c'))",
+            "categories/any(c: c eq 'x' and cast(c/y, Edm.Int32) gt -7)",
+            "mail",
+        ] {
+            assert!(is_graphs(good, &names), "{good}");
+        }
+        for bad in [
+            "",
+            "'x'",
+            "1 eq 1",
+            "subject eq",
+            "subject is 'x'",
+            "colour eq 'x'",
+            "(subject eq 'x'",
+            "subject)(",
+            "Subject eq 'x'",
+        ] {
+            assert!(!is_graphs(bad, &names), "{bad}");
+        }
+    }
+
+    #[test]
+    fn texts_are_split_outside_of_quotes_and_brackets() {
+        assert_eq!(split("a(b,c),'d,(',e", ','), ["a(b,c)", "'d,('", "e"]);
+        assert_eq!(split("", ','), [""]);
     }
 
     #[test]

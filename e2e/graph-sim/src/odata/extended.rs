@@ -1,18 +1,15 @@
-//! Extended properties: their ids, and `$expand` of them (graph-facts §6.4).
+//! Ids of extended properties (graph-facts §6.4).
 
 use std::fmt;
 
 use uuid::Uuid;
 
-use super::{Parser, Query};
+use super::guid;
 use crate::errors::GraphError;
 
 /// Types that an id may start with; the value of all but `String` has a form that is not simulated.
 const TYPES: &[&str] =
     &["Binary", "Boolean", "CLSID", "Currency", "Double", "Float", "Integer", "Long", "Short", "SystemTime"];
-
-/// Most properties in one `$expand`.
-const EXPANDED: usize = 20;
 
 /// `String {set} Name name`, or `String {set} Id 0x8001`. The name's case counts, the set's does not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +42,7 @@ impl PropertyId {
         }
         let (set, rest) = rest.split_once(' ').ok_or_else(invalid)?;
         let set = set.strip_prefix('{').and_then(|set| set.strip_suffix('}')).ok_or_else(invalid)?;
-        let set = Uuid::try_parse(set).map_err(|_| invalid())?;
+        let set = guid(set).ok_or_else(invalid)?;
         let name = match rest.split_once(' ') {
             Some(("Name", name)) if !name.trim().is_empty() => Name::Text(name.to_owned()),
             Some(("Id", number)) => {
@@ -66,42 +63,6 @@ impl fmt::Display for PropertyId {
             Name::Number(number) => write!(f, "String {{{}}} Id {number:#x}", self.set),
         }
     }
-}
-
-/// The properties that `$expand` asks for. Its one form is `singleValueExtendedProperties($filter=id eq 'A' or id eq 'B')`.
-pub(crate) fn expand(query: &Query) -> Result<Vec<PropertyId>, GraphError> {
-    let Some(text) = query.get("$expand") else { return Ok(Vec::new()) };
-    let (name, options) = text.split_once('(').unwrap_or((text, ""));
-    if name.trim() != "singleValueExtendedProperties" {
-        return Err(GraphError::bad_request(format!(
-            "Parsing OData Select and Expand failed: '{}' cannot be expanded on type 'microsoft.graph.event' here.",
-            name.trim()
-        )));
-    }
-    let filter =
-        options.trim_end().strip_suffix(')').and_then(|options| options.trim().strip_prefix("$filter="));
-    let Some(filter) = filter else {
-        return Err(GraphError::new(
-            http::StatusCode::BAD_REQUEST,
-            "ErrorInvalidUrlQuery",
-            "Expanding singleValueExtendedProperties requires a $filter on id, and takes no other option.",
-        ));
-    };
-    let mut parser = Parser::new(filter)?;
-    let mut properties = Vec::new();
-    loop {
-        parser.keyword("id")?;
-        parser.keyword("eq")?;
-        properties.push(PropertyId::parse(&parser.text()?)?);
-        if properties.len() > EXPANDED {
-            return Err(super::expression::invalid());
-        }
-        if !parser.takes("or") {
-            break;
-        }
-    }
-    parser.end()?;
-    Ok(properties)
 }
 
 #[cfg(test)]
@@ -139,25 +100,6 @@ mod tests {
                 let id = PropertyId { set: Uuid::from_u128(set), name };
                 proptest::prop_assert_eq!(PropertyId::parse(&id.to_string()).unwrap(), id);
             }
-        }
-    }
-
-    #[test]
-    fn expand_has_one_form() {
-        let parse = |text: &str| expand(&Query::parse(text).unwrap());
-        assert_eq!(parse("").unwrap().len(), 0);
-        let one = format!("$expand=singleValueExtendedProperties($filter=id eq '{ID}')");
-        assert_eq!(parse(&one).unwrap(), [PropertyId::parse(ID).unwrap()]);
-        let two = format!("$expand=singleValueExtendedProperties($filter=id eq '{ID}' or id eq '{ID}2')");
-        assert_eq!(parse(&two).unwrap().len(), 2);
-        for bad in [
-            "$expand=attachments",
-            "$expand=singleValueExtendedProperties",
-            "$expand=singleValueExtendedProperties($filter=id ne 'x')",
-            "$expand=singleValueExtendedProperties($select=id)",
-            "$expand=singleValueExtendedProperties($filter=id eq 'x'),attachments",
-        ] {
-            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,8 +1,11 @@
 //! OData as Graph understands it: query options, `Prefer`, bodies.
 
 pub(crate) mod asked;
+mod expand;
 mod expression;
 mod extended;
+mod guid;
+mod json;
 mod members;
 mod page;
 mod prefer;
@@ -10,11 +13,14 @@ mod query;
 mod time;
 
 pub(crate) use self::{
-    expression::{Parser, Token},
-    extended::{PropertyId, expand},
+    expand::{expand, no_expansion},
+    expression::{Parser, Token, invalid, is_graphs},
+    extended::PropertyId,
+    guid::guid,
+    json::parse,
     members::{Given, Members},
-    page::{PageToken, link, number},
+    page::{PageToken, number},
     prefer::Prefer,
     query::{Query, select},
-    time::{with_offset, without_offset},
+    time::{date, with_offset, without_offset},
 };

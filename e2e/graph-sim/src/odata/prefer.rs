@@ -28,22 +28,34 @@ impl Prefer {
     }
 
     fn add(&mut self, one: &str) -> Result<(), GraphError> {
-        let (name, value) = one.split_once('=').ok_or_else(|| refused(one))?;
-        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
-        let unquoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        match (name.as_str(), unquoted.unwrap_or(value)) {
-            ("idtype", value) if value.eq_ignore_ascii_case("ImmutableId") => self.immutable_ids = true,
-            ("outlook.timezone", value) => {
-                let zone = Zone::named(value).ok_or_else(|| Zone::unsupported(value))?;
-                self.zone = Some(zone);
-            }
-            ("odata.maxpagesize", value) => {
-                let size = value.parse().ok().filter(|size| (1..=1_000).contains(size));
-                self.page_size = Some(size.ok_or_else(|| refused(one))?);
-            }
-            _ => return Err(refused(one)),
+        if one.is_empty() {
+            return Err(refused(one));
         }
-        Ok(())
+        let (name, value) = one.split_once('=').unwrap_or((one, ""));
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        // The documentation shows texts in quotes and numbers without (graph-facts §6.2, §6.3).
+        let quoted =
+            || value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(|| refused(one));
+        let again = match name.as_str() {
+            "idtype" if quoted()?.eq_ignore_ascii_case("ImmutableId") => {
+                std::mem::replace(&mut self.immutable_ids, true)
+            }
+            "idtype" => return Err(refused(one)),
+            "outlook.timezone" => {
+                let name = quoted()?;
+                let zone = Zone::named(name).ok_or_else(|| Zone::unsupported(name))?;
+                self.zone.replace(zone).is_some()
+            }
+            "odata.maxpagesize" => {
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let size = value.parse().ok().filter(|size| digits && (1..=1_000).contains(size));
+                self.page_size.replace(size.ok_or_else(|| refused(one))?).is_some()
+            }
+            // Graph follows some others, and ignores the rest.
+            _ => return Err(GraphError::not_simulated(&format!("the preference '{one}'"))),
+        };
+        // Which of two is meant cannot be known.
+        if again { Err(refused(one)) } else { Ok(()) }
     }
 
     /// `Preference-Applied` of an answer that holds events.
@@ -99,10 +111,26 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
-        for bad in
-            ["respond-async", "IdType=\"Other\"", "odata.maxpagesize=0", "outlook.timezone=\"Mars\"", ""]
+        let status = |values: &[&str]| parse(values).unwrap_err().status.as_u16();
+        for bad in [
+            "",
+            "IdType=\"Other\"",
+            "IdType=ImmutableId",
+            "IdType",
+            "odata.maxpagesize=0",
+            "odata.maxpagesize=+5",
+            "odata.maxpagesize=\"5\"",
+            "outlook.timezone=\"Mars\"",
+            "outlook.timezone=UTC",
+            "outlook.timezone=\"UTC\", outlook.timezone=\"UTC\"",
+            "IdType=\"ImmutableId\",",
+        ] {
+            assert_eq!(status(&[bad]), 400, "{bad}");
+        }
+        assert_eq!(status(&["odata.maxpagesize=5", "odata.maxpagesize=5"]), 400);
+        for graphs in ["respond-async", "outlook.body-content-type=\"text\"", "return=minimal", "unheard-of"]
         {
-            assert!(parse(&[bad]).is_err(), "{bad}");
+            assert_eq!(status(&[graphs]), 501, "{graphs}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::errors::GraphError;
+use crate::{errors::GraphError, metadata::Names};
 
 /// Options in the order sent, names and values decoded.
 #[derive(Debug, Default)]
@@ -26,7 +26,15 @@ impl Query {
 
     /// Refuses every option that is not among these.
     pub(crate) fn only(&self, allowed: &[&str]) -> Result<(), GraphError> {
+        self.only_or(allowed, &[])
+    }
+
+    /// The same, where Graph takes further options that are not simulated.
+    pub(crate) fn only_or(&self, allowed: &[&str], graphs: &[&str]) -> Result<(), GraphError> {
         match self.0.iter().find(|(name, _)| !allowed.contains(&name.as_str())) {
+            Some((name, _)) if graphs.contains(&name.as_str()) || name == "$format" => {
+                Err(GraphError::not_simulated(&format!("the query option {name} here")))
+            }
             Some((name, _)) => Err(GraphError::option_not_allowed(name)),
             None => Ok(()),
         }
@@ -36,11 +44,11 @@ impl Query {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// All options but one, in their order.
-    pub(crate) fn without<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    /// All options but those, in their order.
+    pub(crate) fn without<'a>(&'a self, names: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0
             .iter()
-            .filter(move |(other, _)| other != name)
+            .filter(move |(other, _)| !names.contains(&other.as_str()))
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
@@ -70,11 +78,13 @@ fn decode(text: &str) -> Result<String, GraphError> {
     percent_decode_str(&text.replace('+', " ")).decode_utf8().map(String::from).map_err(|_| bad())
 }
 
-/// The properties that `$select` names; `None` without one. Names are those of `known`.
+/// The properties that `$select` names; `None` without one. Names are those of `known`; `graphs` are those that Graph has
+/// beside them.
 pub(crate) fn select(
     query: &Query,
     type_name: &str,
     known: &[&'static str],
+    graphs: &[Names],
 ) -> Result<Option<Vec<&'static str>>, GraphError> {
     let Some(list) = query.get("$select") else { return Ok(None) };
     let mut selected = Vec::new();
@@ -83,6 +93,16 @@ pub(crate) fn select(
             return Err(GraphError::bad_request("Parsing OData Select and Expand failed: $select is empty."));
         }
         let Some(property) = known.iter().find(|known| **known == name) else {
+            // A path leads into a property; directory extensions are named after their app.
+            let first = name.split('/').next().unwrap_or_default();
+            let path = first != name && known.contains(&first);
+            if name == "*"
+                || path
+                || graphs.iter().any(|names| names.has(first))
+                || name.starts_with("extension_")
+            {
+                return Err(GraphError::not_simulated(&format!("$select of '{name}'")));
+            }
             return Err(GraphError::bad_request(format!(
                 "Parsing OData Select and Expand failed: Could not find a property named '{name}' on type 'microsoft.graph.{type_name}'."
             )));
@@ -113,11 +133,18 @@ mod tests {
     #[test]
     fn select_takes_known_names_in_their_case() {
         let known = ["id", "iCalUId"];
-        let parse = |text: &str| select(&Query::parse(text).unwrap(), "event", &known);
+        let parse =
+            |text: &str| select(&Query::parse(text).unwrap(), "event", &known, &[Names::new("calendar")]);
         assert_eq!(parse("").unwrap(), None);
         assert_eq!(parse("$select=iCalUId, id,id").unwrap(), Some(vec!["iCalUId", "id"]));
-        for bad in ["$select=", "$select=id,,", "$select=ID", "$select=uid", "$select=*"] {
-            assert!(parse(bad).is_err(), "{bad}");
+        let status = |text: &str| parse(text).unwrap_err().status.as_u16();
+        for bad in
+            ["$select=", "$select=id,,", "$select=ID", "$select=uid", "$select=uid/x", "$select=Calendar"]
+        {
+            assert_eq!(status(bad), 400, "{bad}");
+        }
+        for graphs in ["$select=*", "$select=id/x", "$select=id,calendar", "$select=extension_x_y"] {
+            assert_eq!(status(graphs), 501, "{graphs}");
         }
     }
 }

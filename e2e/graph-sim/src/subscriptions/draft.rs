@@ -1,6 +1,6 @@
 //! Reading what a subscription is asked to be.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -9,15 +9,14 @@ use uuid::Uuid;
 
 use super::{
     handshake::notification_url,
+    resource,
     store::{ChangeType, Subscription},
 };
 use crate::{
-    app::lock,
     errors::GraphError,
     graph::Call,
     login::service_principal,
     odata::{Given, Members, with_offset},
-    world::User,
 };
 
 /// Longest clientState, in characters (graph-facts §1.1).
@@ -57,7 +56,8 @@ pub(super) fn read(call: &Call<'_>, body: &Value) -> Result<Subscription, GraphE
         )));
     }
     let tls = members.choice("latestSupportedTlsVersion", &["v1_0", "v1_1", "v1_2", "v1_3"])?;
-    if members.flag("includeResourceData")? == Some(true) {
+    let include_resource_data = members.flag("includeResourceData")?;
+    if include_resource_data == Some(true) {
         return Err(GraphError::not_simulated("notifications with resource data"));
     }
     for name in [
@@ -78,7 +78,7 @@ pub(super) fn read(call: &Call<'_>, body: &Value) -> Result<Subscription, GraphE
         }
     }
     members.end()?;
-    let user = user_of(call, &resource)?;
+    let user = resource::user_of(call, &resource)?;
     let now = call.app.clock.now();
     let caller = &call.caller;
     Ok(Subscription {
@@ -97,6 +97,10 @@ pub(super) fn read(call: &Call<'_>, body: &Value) -> Result<Subscription, GraphE
         latest_supported_tls_version: tls.unwrap_or("v1_2"),
         immutable_ids: call.prefer.immutable_ids,
         created: now,
+        include_resource_data,
+        challenged: None,
+        renewed: None,
+        reauthorized: None,
     })
 }
 
@@ -141,33 +145,4 @@ pub(super) fn expiry(call: &Call<'_>, asked: &str) -> Result<Timestamp, GraphErr
     let shorter =
         call.app.faults.shorter_expiry().map(|minutes| clock.after(Duration::from_mins(minutes.into())));
     Ok(shorter.map_or(given, |shorter| given.min(shorter)))
-}
-
-/// Whose default calendar the resource names (graph-facts §1.2, §1.6).
-fn user_of(call: &Call<'_>, resource: &str) -> Result<Arc<User>, GraphError> {
-    let bad = |reason: &str| GraphError::extension(StatusCode::BAD_REQUEST, "Create", "BadRequest", reason);
-    if resource.contains('?') {
-        return Err(GraphError::not_simulated("query options in a subscription's resource"));
-    }
-    let path = resource.strip_prefix('/').unwrap_or(resource);
-    let segments: Vec<&str> = path.split('/').collect();
-    let is = |segment: &str, name: &str| segment.eq_ignore_ascii_case(name);
-    let key = match segments.as_slice() {
-        [users, key, events] if is(users, "users") && is(events, "events") && !key.is_empty() => *key,
-        [groups, _, events] if is(groups, "groups") && is(events, "events") => {
-            return Err(bad(
-                "The specified object was not found in the store., The process failed to get the correct properties.",
-            ));
-        }
-        _ => return Err(bad(&format!("The value '{resource}' of parameter 'Resource' is not supported."))),
-    };
-    let not_found =
-        |reason: String| GraphError::extension(StatusCode::NOT_FOUND, "Create", "NotFound", &reason);
-    let user = lock(&call.app.directory).user_named(call.caller.tenant, key);
-    let user = user.ok_or_else(|| not_found(format!("The requested user '{key}' is invalid.")))?;
-    let (app, caller) = (call.app, &call.caller);
-    if !app.policies.allow(caller.tenant, caller.client_id, user.id, app.clock.now()) {
-        return Err(GraphError::extension(StatusCode::FORBIDDEN, "Create", "Forbidden", "Forbidden"));
-    }
-    if user.mailbox { Ok(user) } else { Err(not_found("Not Found".to_owned())) }
 }

@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
+    authorization::roles,
     draft,
     handshake::{notification_url, validate},
     store::{AddFault, Subscription},
@@ -13,7 +13,7 @@ use crate::{
     app::lock,
     errors::GraphError,
     graph::{Call, Reply},
-    odata::{Members, PageToken},
+    odata::{Members, PageToken, guid},
 };
 
 /// Subscriptions on a page; Graph does not document its number.
@@ -29,10 +29,7 @@ fn permitted(call: &Call<'_>, operation: &str) -> Result<(), GraphError> {
         writes,
         app.clock.now(),
     )?;
-    let strict = call.app.settings.strict_subscription_role;
-    let roles: &[&str] =
-        if strict { &["Calendars.Read"] } else { &["Calendars.Read", "Calendars.ReadWrite"] };
-    if call.caller.has_any(roles) {
+    if call.caller.has_any(roles(call.app.settings.strict_subscription_role)) {
         return Ok(());
     }
     Err(GraphError::extension(StatusCode::FORBIDDEN, operation, "Forbidden", "Forbidden"))
@@ -60,7 +57,7 @@ fn not_found() -> GraphError {
 
 /// The subscription, if it is the caller's: another app's does not exist for it.
 fn own(call: &Call<'_>, id: &str) -> Result<Subscription, GraphError> {
-    let id = Uuid::try_parse(id).map_err(|_| not_found())?;
+    let id = guid(id).ok_or_else(not_found)?;
     let now = call.app.clock.now();
     let mut all = lock(&call.app.subscriptions);
     let one = all.get(id, now).ok_or_else(not_found)?;
@@ -97,7 +94,7 @@ fn render(one: &Subscription, client_state: Option<&str>) -> Value {
         "lifecycleNotificationUrl": one.lifecycle_notification_url,
         "expirationDateTime": format!("{:.7}", one.expires),
         "creatorId": one.creator_id,
-        "includeResourceData": Value::Null,
+        "includeResourceData": one.include_resource_data,
         "latestSupportedTlsVersion": one.latest_supported_tls_version,
         "encryptionCertificate": Value::Null,
         "encryptionCertificateId": Value::Null,
@@ -141,19 +138,21 @@ pub(crate) fn get(call: &Call<'_>, id: &str) -> Result<Reply, GraphError> {
 pub(crate) fn list(call: &Call<'_>) -> Result<Reply, GraphError> {
     call.query.only(&["$skiptoken"])?;
     permitted(call, "Read")?;
-    let after = PageToken::read(call)?.and_then(|after| u64::try_from(after).ok());
+    let place = PageToken::read(call)?;
+    let after = place.after().and_then(|after| u64::try_from(after).ok());
     let mut all = lock(&call.app.subscriptions);
     let mut own =
         all.of_app(call.caller.tenant, call.caller.client_id, after, call.app.clock.now()).peekable();
     let mut last = None;
     let mut page = Vec::new();
-    while let Some((number, one)) = own.next_if(|_| page.len() < PAGE) {
+    while let Some((number, one)) = own.next_if(|_| page.len() < place.size(PAGE)) {
         last = Some(number);
         page.push(render(one, None));
     }
     let mut body = json!({"@odata.context": call.context("subscriptions"), "value": page});
-    if let (Some(last), true, Some(body)) = (last, own.peek().is_some(), body.as_object_mut()) {
-        body.insert("@odata.nextLink".to_owned(), PageToken::link(call, last.into()).into());
+    let link = own.peek().and_then(|_| place.link(call, last.map(u128::from)));
+    if let (Some(link), Some(body)) = (link, body.as_object_mut()) {
+        body.insert("@odata.nextLink".to_owned(), link.into());
     }
     Ok(Reply::ok(body))
 }
@@ -189,7 +188,8 @@ pub(crate) async fn update(call: &Call<'_>, id: &str) -> Result<Reply, GraphErro
         validate(call.app, url).await?;
     }
     let now = call.app.clock.now();
-    let set = lock(&call.app.subscriptions).set(one.id, expires, url.map(str::to_owned), now);
+    let url = url.map(str::to_owned);
+    let set = lock(&call.app.subscriptions).set(one.id, expires, url, expiry.is_some(), now);
     Ok(Reply::ok(entity(call, &set.ok_or_else(not_found)?, None)))
 }
 
@@ -207,6 +207,8 @@ pub(crate) fn reauthorize(call: &Call<'_>, id: &str) -> Result<Reply, GraphError
     call.query.only(&[])?;
     call.request.no_body()?;
     permitted(call, "Reauthorize")?;
-    of_a_user(call, &own(call, id)?, "Reauthorize")?;
-    Ok(Reply::no_content())
+    let one = own(call, id)?;
+    of_a_user(call, &one, "Reauthorize")?;
+    let noted = lock(&call.app.subscriptions).reauthorize(one.id, call.app.clock.now());
+    noted.map(|()| Reply::no_content()).ok_or_else(not_found)
 }

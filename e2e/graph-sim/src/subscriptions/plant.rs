@@ -55,6 +55,10 @@ pub(crate) fn plant(app: &App, planted: Planted) -> Result<usize, String> {
             latest_supported_tls_version: "v1_2",
             immutable_ids: true,
             created: now,
+            include_resource_data: None,
+            challenged: None,
+            renewed: None,
+            reauthorized: None,
         };
         all.add(subscription, now).map_err(|fault| format!("subscription {id}: {fault:?}"))?;
     }

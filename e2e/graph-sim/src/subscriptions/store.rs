@@ -1,6 +1,9 @@
 //! The subscriptions that live. An expired one is gone from the moment of its expiry.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,6 +11,9 @@ use uuid::Uuid;
 
 /// Most living subscriptions of one mailbox, all applications together (graph-facts §1.4).
 const PER_MAILBOX: usize = 1_000;
+
+/// A reauthorization and a renewal are to be that far apart (graph-facts §4).
+const APART: Duration = Duration::from_mins(10);
 
 /// What changes a subscription is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -40,6 +46,15 @@ pub(crate) struct Subscription {
     pub(crate) immutable_ids: bool,
     #[serde(rename = "createdDateTime")]
     pub(crate) created: Timestamp,
+    /// As asked for.
+    pub(crate) include_resource_data: Option<bool>,
+    /// Since when its creator is asked to authorize it anew.
+    #[serde(rename = "reauthorizationRequiredSince")]
+    pub(crate) challenged: Option<Timestamp>,
+    #[serde(skip)]
+    pub(crate) renewed: Option<Timestamp>,
+    #[serde(skip)]
+    pub(crate) reauthorized: Option<Timestamp>,
 }
 
 /// Why a subscription cannot be added.
@@ -61,10 +76,16 @@ pub(crate) struct Subscriptions {
     by_mailbox: HashMap<(Uuid, Uuid), BTreeSet<u64>>,
     by_combination: HashMap<Combination, u64>,
     by_expiry: BTreeSet<(Timestamp, u64)>,
+    /// How often one was renewed and reauthorized too soon after each other.
+    too_soon: u64,
 }
 
 fn combination(one: &Subscription) -> Combination {
     (one.tenant_id, one.application_id, one.user_id, one.changes.clone())
+}
+
+fn is_within(at: Timestamp, now: Timestamp) -> bool {
+    at.checked_add(APART).is_ok_and(|end| now < end)
 }
 
 impl Subscriptions {
@@ -119,17 +140,51 @@ impl Subscriptions {
         self.by_number.get(self.by_id.get(&id)?)
     }
 
-    /// Sets what can be set; `None` when it is gone.
+    /// Notes that its creator is asked to authorize it anew; who was asked before is asked since then.
+    pub(crate) fn challenge(&mut self, id: Uuid, now: Timestamp) {
+        if let Some(one) = self.get_mut(id, now) {
+            one.challenged = one.challenged.or(Some(now));
+        }
+    }
+
+    /// Notes that it is authorized anew; `None` when it is gone.
+    pub(crate) fn reauthorize(&mut self, id: Uuid, now: Timestamp) -> Option<()> {
+        let one = self.get_mut(id, now)?;
+        one.challenged = None;
+        one.reauthorized = Some(now);
+        let too_soon = one.renewed.is_some_and(|at| is_within(at, now));
+        self.too_soon += u64::from(too_soon);
+        Some(())
+    }
+
+    /// How often one was renewed and reauthorized too soon after each other (graph-facts §4).
+    pub(crate) fn too_soon(&self) -> u64 {
+        self.too_soon
+    }
+
+    fn get_mut(&mut self, id: Uuid, now: Timestamp) -> Option<&mut Subscription> {
+        self.expire(now);
+        self.by_number.get_mut(self.by_id.get(&id)?)
+    }
+
+    /// Sets what can be set; `None` when it is gone. `renews`: an expiry was asked for, whatever it comes to.
     pub(crate) fn set(
         &mut self,
         id: Uuid,
         expires: Option<Timestamp>,
         notification_url: Option<String>,
+        renews: bool,
         now: Timestamp,
     ) -> Option<Subscription> {
         self.expire(now);
         let number = *self.by_id.get(&id)?;
         let one = self.by_number.get_mut(&number)?;
+        // Each renewal authorizes anew (graph-facts §1.5).
+        one.challenged = None;
+        if renews {
+            one.renewed = Some(now);
+            self.too_soon += u64::from(one.reauthorized.is_some_and(|at| is_within(at, now)));
+        }
         if let Some(expires) = expires {
             self.by_expiry.remove(&(one.expires, number));
             self.by_expiry.insert((expires, number));

@@ -27,7 +27,7 @@ async fn each_request_is_answered_and_counted_by_itself() {
             {"id": "b", "method": "get", "url": format!("users/{NO_MAILBOX}/events?$select=id"), "headers": {"Prefer": "outlook.timezone=\"UTC\""}},
             {"id": "c", "method": "POST", "url": format!("/users/{USER}/events"), "headers": {"content-type": "application/json"}, "body": meeting()},
             {"id": "d", "method": "GET", "url": "/nothing"},
-            {"id": "e", "method": "GET", "url": format!("/users/{USER_2}/events?$select=id"), "headers": {"Prefer": "respond-async"}},
+            {"id": "e", "method": "GET", "url": format!("/users/{USER_2}/events?$select=id"), "headers": {"Prefer": "IdType=\"Other\""}},
             {"id": "f", "method": "POST", "url": "/$batch", "headers": {"content-type": "application/json"}, "body": {"requests": []}},
         ]),
     )

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{Answer, CLIENT, EXPAND, Sim, TENANT, USER, meeting};
+use crate::support::{Answer, CLIENT, EXPAND, Sim, TENANT, USER, meeting, world};
 
 #[tokio::test]
 async fn requests_are_counted_by_method_and_template() {
@@ -25,7 +25,7 @@ async fn requests_are_counted_by_method_and_template() {
     assert_eq!((&counters["withoutSelect"], &counters["forbiddenFields"]), (&json!(0), &json!(0)));
     app.get(&format!("{event}?$select=id,hasAttachments")).await.expect(200);
     app.get(&format!("{event}?$select=id,body,bodyPreview")).await.expect(200);
-    app.get(&format!("{event}?$select=id&$expand=attachments")).await.expect(400);
+    app.get(&format!("{event}?$select=id&$expand=attachments")).await.expect(501);
     app.get(&format!("{event}/attachments")).await.expect(501);
     app.get(&event).await.expect(200);
     app.get(&format!("/v1.0/users/{USER}")).await.expect(200);
@@ -78,6 +78,8 @@ async fn the_control_api_is_strict_too() {
         ("/_sim/faults", json!([])),
         ("/_sim/clock", json!({})),
         ("/_sim/clock", json!({"advanceSeconds": 999_999_999_999_u64})),
+        ("/_sim/clock", json!({"advanceSeconds": -1})),
+        ("/_sim/faults", json!({"loseLifecycleNotifications": 2})),
     ] {
         let answer = sim.command(path, &body).await;
         assert_eq!(answer.status, 400, "{path} {body}: {:?}", answer.body);
@@ -107,4 +109,38 @@ async fn both_versions_of_http_are_served() {
         sim.url("/contoso.example/v2.0/.well-known/openid-configuration").replace("127.0.0.1", "localhost");
     let answer = Answer::read(one.get(url).send().await.unwrap()).await.expect(200);
     assert!(answer.text("issuer").starts_with("https://localhost:"));
+}
+
+#[tokio::test]
+async fn every_answer_has_the_simulators_date() {
+    let mut world = world();
+    world["clockOffsetSeconds"] = (-86_400).into();
+    let sim = Sim::with(&world, None).await;
+    let hours_behind = |answer: &Answer| {
+        let date = jiff::fmt::rfc2822::parse(answer.header("date")).unwrap().timestamp();
+        let behind = jiff::Timestamp::now().duration_since(date) + jiff::SignedDuration::from_mins(30);
+        behind.as_hours()
+    };
+    let app = sim.app().await;
+    let user = format!("/v1.0/users/{USER}?$select=id");
+    assert_eq!(hours_behind(&app.get(&user).await.expect(200)), 24);
+    let error = app.get("/v1.0/nothing").await.expect(400);
+    let body: jiff::civil::DateTime =
+        error.body["error"]["innerError"]["date"].as_str().unwrap().parse().unwrap();
+    let header = jiff::fmt::rfc2822::parse(error.header("date")).unwrap().datetime();
+    assert!(body.until(header).unwrap().get_seconds().abs() <= 60, "{body} {header}");
+    sim.advance(86_400 * 2).await;
+    let answer = sim.command("/_sim/clock", &json!({"advanceSeconds": 0})).await.expect(200);
+    assert_eq!(hours_behind(&answer), -24 + 1, "ahead by a day, rounded");
+}
+
+#[tokio::test]
+async fn made_up_methods_are_counted_as_one() {
+    let sim = Sim::start().await;
+    for name in ["BREW", "PROPFIND", "X1", "X2"] {
+        let method = reqwest::Method::from_bytes(name.as_bytes()).unwrap();
+        sim.http.request(method, sim.url("/v1.0/users")).send().await.unwrap();
+    }
+    let counters = sim.control("/_sim/counters").await;
+    assert_eq!(counters["requests"], json!({"other /users": 4}));
 }

@@ -205,7 +205,9 @@ async fn an_assertion_signed_by_a_registered_certificate_gives_a_token() {
                 .with("nbf", json!(f64::from(i32::try_from(now).unwrap()) + 0.25))
                 .with("exp", json!(f64::from(i32::try_from(now).unwrap()) + 600.75)),
         ),
-        ("no nbf", Draft::certificate(&sim).without("nbf")),
+        ("no nbf, as msal for Python", Draft::certificate(&sim).without("nbf")),
+        ("no iat, as azure-identity for Python", Draft::certificate(&sim).without("iat")),
+        ("no type", Draft::certificate(&sim).header(|header| header.typ = None)),
         (
             "the endpoint by domain",
             Draft::certificate(&sim).with("aud", sim.url("/contoso.example/oauth2/v2.0/token").into()),
@@ -219,6 +221,18 @@ async fn an_assertion_signed_by_a_registered_certificate_gives_a_token() {
         assert_eq!((&claims["appidacr"], &claims["appid"]), (&json!("2"), &json!(CLIENT)), "{what}");
         App { sim: &sim, token }.get(&format!("/v1.0/users/{USER}?$select=id")).await.expect(200);
     }
+    // With padding, as azure-identity for Python sends it.
+    let draft = Draft::certificate(&sim);
+    let part = |value: String| data_encoding::BASE64URL.encode(value.as_bytes());
+    let header = serde_json::to_string(&draft.header).unwrap();
+    // Lengths that need padding.
+    let (header, claims) = (format!("{header:<200}"), format!("{:<500}", draft.claims.to_string()));
+    let message = format!("{}.{}", part(header), part(claims));
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &draft.key, Algorithm::PS256).unwrap();
+    let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap();
+    let padded = format!("{message}.{}", data_encoding::BASE64URL.encode(&signature));
+    assert!(padded.contains("=.") && padded.ends_with('='));
+    present(&sim, &padded).await.expect(200);
     // The same assertion again: Entra takes it.
     let again = Draft::certificate(&sim).sign();
     present(&sim, &again).await.expect(200);
@@ -249,10 +263,7 @@ async fn certificate_assertions_are_refused_in_entras_words() {
     refused(
         &sim,
         vec![
-            (
-                "expired",
-                good().with("exp", (now - 301).into()).with("nbf", (now - 900).into()).without("iat"),
-            ),
+            ("expired", good().with("exp", (now - 60).into()).with("nbf", (now - 900).into()).without("iat")),
             ("not yet", good().with("nbf", (now + 400).into()).without("iat")),
             ("issued later", good().with("iat", (now + 400).into())),
             ("ends before it begins", good().with("exp", (now - 1).into())),
@@ -289,6 +300,8 @@ async fn certificate_assertions_are_refused_in_entras_words() {
         &sim,
         vec![
             ("no jti", good().without("jti")),
+            ("neither nbf nor iat", good().without("nbf").without("iat")),
+            ("another type", good().header(|header| header.typ = Some("at+jwt".to_owned()))),
             ("no exp", good().without("exp")),
             ("no audience", good().without("aud")),
             ("several audiences", good().with("aud", json!(["a", "b"]))),
@@ -386,6 +399,29 @@ async fn a_certificate_ends_in_simulated_time() {
         .with("iat", later.into())
         .with("exp", (later + 600).into());
     present(&sim, &moved.sign()).await.expect(200);
+}
+
+#[tokio::test]
+async fn certificates_and_federated_entries_change_while_it_runs() {
+    let sim = start().await;
+    let by_second = || {
+        Draft::certificate(&sim).header(|header| header.x5t_s256 = Some(SECOND.sha256())).signed_by(&SECOND)
+    };
+    present(&sim, &Draft::certificate(&sim).sign()).await.expect(200);
+    let change = |name: &str, value: Value| {
+        let mut change = json!({"tenantId": TENANT, "clientId": CLIENT});
+        change[name] = value;
+        change
+    };
+    sim.command("/_sim/apps", &change("certificates", json!([SECOND.pem]))).await.expect(200);
+    refused(&sim, vec![("taken away", Draft::certificate(&sim))], (401, "invalid_client", 700_027)).await;
+    present(&sim, &by_second().sign()).await.expect(200);
+    present(&sim, &Draft::federated().sign()).await.expect(200);
+    sim.command("/_sim/apps", &change("federated", json!([]))).await.expect(200);
+    refused(&sim, vec![("taken away", Draft::federated())], (400, "invalid_request", 70_021)).await;
+    let wrong = sim.command("/_sim/apps", &change("certificates", json!([GOOD.pem, "nothing"]))).await;
+    assert!(wrong.message().starts_with("certificates[1]"), "{:?}", wrong.body);
+    present(&sim, &by_second().sign()).await.expect(200);
 }
 
 #[tokio::test]

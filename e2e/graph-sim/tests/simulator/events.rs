@@ -30,6 +30,57 @@ async fn an_event_has_two_ids_and_one_identity() {
 }
 
 #[tokio::test]
+async fn the_default_id_changes_when_exchange_moves_the_event() {
+    let sim = Sim::start().await;
+    let app = sim.app().await;
+    let events = format!("/v1.0/users/{USER}/events");
+    let created = app.create_event(&meeting()).await;
+    let (before, i_cal_u_id) = (created.text("id"), created.text("iCalUId"));
+    let read = async |id: &str| {
+        let path = format!("{events}/{id}?$select=iCalUId");
+        app.call(Method::GET, &path, &[IMMUTABLE], None).await
+    };
+    let immutable = read(&before).await.expect(200).text("id");
+    let moved =
+        sim.command("/_sim/events/move", &json!({"userId": USER, "eventId": before})).await.expect(200);
+    read(&before).await.refused(404, "ErrorItemNotFound");
+    let after = moved.text("id");
+    assert_ne!(after, before);
+    assert_eq!(moved.text("immutableId"), immutable);
+    for id in [&after, &immutable] {
+        let again = read(id).await.expect(200);
+        assert_eq!((again.text("id"), again.text("iCalUId")), (immutable.clone(), i_cal_u_id.clone()));
+    }
+    let listed = app.get(&format!("{events}?$select=id")).await.expect(200).body;
+    assert_eq!(listed["value"][0]["id"], json!(after));
+    app.delete(&format!("{events}/{after}")).await.expect(204);
+    for (body, status) in [
+        (json!({"userId": USER, "eventId": after}), 404),
+        (json!({"userId": USER_2, "eventId": after}), 404),
+        (json!({"userId": USER}), 400),
+    ] {
+        sim.command("/_sim/events/move", &body).await.expect(status);
+    }
+}
+
+#[tokio::test]
+async fn an_event_may_not_be_found_right_after_a_change() {
+    let sim = Sim::start().await;
+    let app = sim.app().await;
+    sim.command("/_sim/faults", &json!({"notFoundAfterChangeMs": 60_000})).await.expect(200);
+    let path = format!("/v1.0/users/{USER}/events/{}", app.create_event(&meeting()).await.text("id"));
+    let read = async || app.get(&format!("{path}?$select=id")).await;
+    read().await.refused(404, "ErrorItemNotFound");
+    sim.advance(61).await;
+    read().await.expect(200);
+    app.patch(&path, &json!({"subject": "x"})).await.expect(200);
+    read().await.refused(404, "ErrorItemNotFound");
+    sim.command("/_sim/faults", &json!({"notFoundAfterChangeMs": 0})).await.expect(200);
+    read().await.expect(200);
+    sim.command("/_sim/faults", &json!({"notFoundAfterChangeMs": 600_001})).await.expect(400);
+}
+
+#[tokio::test]
 async fn changes_change_the_version_and_nothing_else() {
     let sim = Sim::start().await;
     let app = sim.app().await;
@@ -92,7 +143,12 @@ async fn lists_are_filtered_and_paged() {
         next = page.get("@odata.nextLink").map(|link| link.as_str().unwrap().to_owned());
         pages.push(page["value"].as_array().unwrap().len());
     }
-    assert_eq!(pages, [10, 2], "ten a page unless asked otherwise");
+    assert_eq!(pages, [10, 0, 2], "ten a page unless asked otherwise, and the second one is empty");
+    let page = app.get(&format!("{events}?$select=id&$top=4")).await.expect(200).text("@odata.nextLink");
+    assert!(page.contains("$skip=4&"), "{page}");
+    app.get(&page.replace("$skip=4", "$skip=5")).await.refused(400, "BadRequest");
+    let skipped = app.get(&format!("{events}?$select=id&$skip=11")).await.expect(200).body;
+    assert_eq!((skipped["value"].as_array().unwrap().len(), skipped.get("@odata.nextLink")), (1, None));
     let property = "String%20%7B00020329-0000-0000-c000-000000000046%7D%20Name%20cecp-0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f";
     let any = |test: &str| {
         format!("$filter=singleValueExtendedProperties/Any(ep:%20ep/id%20eq%20'{property}'%20and%20{test})")

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     receiver::Receiver,
-    support::{App, CLIENT, SECRET, Sim, TENANT, USER, USER_2, until},
+    support::{App, CLIENT, OTHER_TENANT, SECRET, Sim, TENANT, USER, USER_2, until, world},
 };
 
 async fn subscribe(app: &App<'_>, receiver: &Receiver, user: &str, lifecycle: bool) -> Value {
@@ -79,10 +79,11 @@ async fn random_faults_strike_as_often_as_asked_and_some_after_the_work_was_done
     for _ in 0..200 {
         let answer = app.call(Method::GET, "/v1.0/subscriptions", &[], None).await;
         if answer.status == 429 {
-            assert_eq!((answer.header("retry-after"), answer.code()), ("7", "ApplicationThrottled"));
+            assert_eq!((answer.header("retry-after"), answer.code()), ("7", "TooManyRequests"));
         }
         if answer.status == 403 {
-            assert!(answer.message().contains("[Status Code: ServiceUnavailable; Reason: "), "{answer:?}");
+            let beginning = "Operation: Read; Exception: [Status Code: ServiceUnavailable; Reason: ";
+            assert!(answer.message().starts_with(beginning), "{answer:?}");
         }
         *statuses.entry(answer.status).or_default() += 1;
     }
@@ -193,4 +194,127 @@ async fn a_disabled_app_gets_no_token() {
         (400, Some(7_000_112)),
         "{refused:?}"
     );
+}
+
+async fn only(sim: &Sim, kind: &str) {
+    let random = json!({"random": {"seed": 1, "share": 1.0, "kinds": [kind]}, "retryAfterSeconds": 7});
+    sim.command("/_sim/faults", &random).await.expect(200);
+}
+
+#[tokio::test]
+async fn each_kind_answers_as_it_would_there() {
+    let sim = Sim::start().await;
+    let app = sim.app().await;
+    let one = format!("/v1.0/subscriptions/{USER}");
+    let operations = [
+        (Method::POST, "/v1.0/subscriptions".to_owned(), "Create"),
+        (Method::GET, one.clone(), "Read"),
+        (Method::PATCH, one.clone(), "Update"),
+        (Method::DELETE, one.clone(), "Delete"),
+        (Method::POST, format!("{one}/reauthorize"), "Reauthorize"),
+    ];
+    for (kind, status, inner) in [
+        ("extensionServiceUnavailable", 403, "[Status Code: ServiceUnavailable; Reason: Target resource"),
+        ("extensionUnauthorized", 401, "[Status Code: Unauthorized; Reason: Authentication failed]"),
+    ] {
+        only(&sim, kind).await;
+        for (method, path, operation) in &operations {
+            let answer = app.call(method.clone(), path, &[], None).await.refused(status, "ExtensionError");
+            let beginning = format!("Operation: {operation}; Exception: {inner}");
+            assert!(answer.message().starts_with(&beginning), "{:?}", answer.body);
+        }
+        app.get(&format!("/v1.0/users/{USER}?$select=id")).await.expect(200);
+    }
+    let user = format!("/v1.0/users/{USER}?$select=id");
+    let events = format!("/v1.0/users/{USER}/events?$select=id");
+    for (kind, path, status, code, retry_after) in [
+        ("throttled", &events, 429, "ApplicationThrottled", "7"),
+        ("throttled", &user, 429, "TooManyRequests", "7"),
+        ("unavailable", &user, 503, "serviceNotAvailable", ""),
+        ("unavailableRetryAfter", &user, 503, "serviceNotAvailable", "7"),
+        ("internalServerError", &events, 500, "UnknownError", ""),
+        ("badGateway", &user, 502, "UnknownError", ""),
+        ("gatewayTimeout", &user, 504, "UnknownError", ""),
+        ("insufficientClaims", &user, 403, "insufficient_claims", ""),
+        ("unauthorized", &user, 401, "InvalidAuthenticationToken", ""),
+    ] {
+        only(&sim, kind).await;
+        let answer = app.get(path).await.refused(status, code);
+        assert_eq!(answer.header("retry-after"), retry_after, "{kind}");
+        if status == 429 {
+            assert_eq!(answer.message().contains("MailboxConcurrency"), path == &events);
+        }
+    }
+    only(&sim, "tokenThrottled").await;
+    let busy = sim.form(&format!("/{TENANT}/oauth2/v2.0/token"), &[]).await.expect(503);
+    assert_eq!(busy.body["error_codes"], json!([90_033]));
+    for member in ["error", "error_description", "timestamp", "trace_id", "correlation_id", "error_uri"] {
+        assert!(!busy.text(member).is_empty(), "{member}");
+    }
+}
+
+#[tokio::test]
+async fn requests_within_a_batch_are_struck_too() {
+    let sim = Sim::start().await;
+    let app = sim.app().await;
+    let kinds = ["throttled", "timeout", "connectionReset"];
+    let random = json!({"random": {"seed": 3, "share": 0.4, "kinds": kinds}, "retryAfterSeconds": 7});
+    sim.command("/_sim/faults", &random).await.expect(200);
+    let steps: Vec<Value> = (0..20)
+        .map(
+            |id| json!({"id": id.to_string(), "method": "GET", "url": format!("/users/{USER_2}?$select=id")}),
+        )
+        .collect();
+    let body = json!({"requests": steps});
+    // The batch itself is a request like any other, and may be struck or break off.
+    let answer = until("a batch that comes through", async || {
+        let text = app.try_call(Method::POST, "/v1.0/$batch", Some(&body)).await.ok()?;
+        serde_json::from_str::<Value>(&text).ok().filter(|answer| answer.get("responses").is_some())
+    })
+    .await;
+    let responses = answer["responses"].as_array().unwrap();
+    let throttled: Vec<&Value> = responses.iter().filter(|one| one["status"] == 429).collect();
+    assert!((1..20).contains(&throttled.len()), "{answer}");
+    assert!(throttled.iter().all(|one| one["headers"]["retry-after"] == "7"), "{answer}");
+    assert!(responses.iter().all(|one| one["status"] == 429 || one["status"] == 200), "{answer}");
+}
+
+#[tokio::test]
+async fn policies_name_what_exists() {
+    let sim = Sim::start().await;
+    for (wrong, named) in [
+        (json!({"tenantId": USER, "clientId": CLIENT}), "tenantId"),
+        (json!({"tenantId": TENANT, "clientId": USER}), "clientId"),
+        (json!({"tenantId": TENANT, "clientId": CLIENT, "deny": [TENANT]}), "deny"),
+        (json!({"tenantId": OTHER_TENANT, "clientId": CLIENT, "restrictTo": [USER]}), "restrictTo"),
+    ] {
+        let answer = sim.command("/_sim/policies", &wrong).await.expect(400);
+        assert!(answer.message().contains(named), "{:?}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn users_and_groups_cost_units() {
+    let mut world = world();
+    world["resourceUnitsPer10s"] = 5.into();
+    let sim = Sim::with(&world, None).await;
+    let app = sim.app().await;
+    let one = format!("/v1.0/users/{USER}?$select=id");
+    for number in 1..=5 {
+        let answer = app.get(&one).await.expect(200);
+        let told = if number == 5 { "1.00" } else { "" };
+        assert_eq!(
+            (answer.header("x-ms-resource-unit"), answer.header("x-ms-throttle-limit-percentage")),
+            ("1", told)
+        );
+    }
+    let refused = app.get(&one).await.refused(429, "TooManyRequests");
+    assert_eq!(refused.header("x-ms-throttle-information"), "ResourceUnitLimitExceeded");
+    assert_eq!(
+        refused.header("x-ms-throttle-scope"),
+        format!("Tenant_Application/ReadWrite/{CLIENT}/{TENANT}")
+    );
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    sim.advance(wait).await;
+    app.get(&one).await.expect(200);
 }

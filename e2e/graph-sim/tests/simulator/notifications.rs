@@ -7,9 +7,15 @@ use crate::{
     support::{App, Sim, TENANT, USER, USER_2, meeting, until},
 };
 
-const ALL: &str = "created,updated,deleted";
+pub(crate) const ALL: &str = "created,updated,deleted";
 
-async fn subscribe(app: &App<'_>, receiver: &Receiver, user: &str, path: &str, changes: &str) -> String {
+pub(crate) async fn subscribe(
+    app: &App<'_>,
+    receiver: &Receiver,
+    user: &str,
+    path: &str,
+    changes: &str,
+) -> String {
     subscribe_with(app, receiver, user, path, changes, &[]).await
 }
 
@@ -32,14 +38,14 @@ async fn subscribe_with(
 }
 
 /// All notifications received, in their order.
-fn received(receiver: &Receiver) -> Vec<Value> {
+pub(crate) fn received(receiver: &Receiver) -> Vec<Value> {
     let bodies = receiver.notifications();
     let items =
         |body: &String| serde_json::from_str::<Value>(body).unwrap()["value"].as_array().unwrap().clone();
     bodies.iter().flat_map(|one| items(&one.body)).collect()
 }
 
-async fn until_received(receiver: &Receiver, count: usize) -> Vec<Value> {
+pub(crate) async fn until_received(receiver: &Receiver, count: usize) -> Vec<Value> {
     until(&format!("{count} notifications"), async || {
         let all = received(receiver);
         (all.len() >= count).then_some(all)
@@ -47,7 +53,7 @@ async fn until_received(receiver: &Receiver, count: usize) -> Vec<Value> {
     .await
 }
 
-fn kinds(all: &[Value]) -> Vec<&str> {
+pub(crate) fn kinds(all: &[Value]) -> Vec<&str> {
     all.iter().map(|one| one["changeType"].as_str().unwrap()).collect()
 }
 

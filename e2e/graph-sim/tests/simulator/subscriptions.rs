@@ -115,7 +115,10 @@ async fn what_is_asked_for_must_be_possible() {
         ("changeType", json!(null), 400, "InvalidRequest"),
         ("resource", json!(format!("users/{USER}/events/AAMk")), 400, "ExtensionError"),
         ("resource", json!(format!("groups/{GROUP}/events")), 400, "ExtensionError"),
-        ("resource", json!(format!("users/{USER}/messages")), 400, "ExtensionError"),
+        ("resource", json!(format!("users/{USER}/colours")), 400, "ExtensionError"),
+        ("resource", json!(format!("users/{USER}/messages")), 501, "NotImplemented"),
+        ("resource", json!(format!("users/{USER}/calendars/AAMk/events")), 501, "NotImplemented"),
+        ("resource", json!(format!("/groups/{GROUP}/members")), 501, "NotImplemented"),
         ("resource", json!("users/nobody@contoso.example/events"), 404, "ExtensionError"),
         ("resource", json!(format!("users/{NO_MAILBOX}/events")), 404, "ExtensionError"),
         ("resource", json!(format!("users/{USER}/events?$filter=x")), 501, "NotImplemented"),
@@ -145,8 +148,10 @@ async fn what_is_asked_for_must_be_possible() {
     let mut soon = wanted(&receiver, USER);
     soon["expirationDateTime"] = from_now(1).into();
     soon["clientState"] = "x".repeat(128).into();
+    soon["includeResourceData"] = false.into();
     let created = app.post(SUBSCRIPTIONS, &soon).await.expect(201);
     assert_eq!(minutes_left(&created.body), 45, "raised to the shortest life");
+    assert_eq!(created.body["includeResourceData"], false, "shown as given");
 }
 
 #[tokio::test]
@@ -235,15 +240,45 @@ async fn an_expired_subscription_is_gone_and_silent() {
 }
 
 #[tokio::test]
-async fn the_strict_world_wants_the_read_role_itself() {
+async fn the_read_role_itself_is_wanted_unless_the_world_is_lenient() {
     let receiver = Receiver::start().await;
     let mut world = world();
-    world["strictSubscriptionRole"] = true.into();
+    world["tenants"][0]["apps"][0]["roles"] = json!(["Calendars.ReadWrite"]);
     let sim = Sim::with(&world, Some(&receiver.ca_pem)).await;
     let answer =
         sim.app().await.post(SUBSCRIPTIONS, &wanted(&receiver, USER)).await.refused(403, "ExtensionError");
     assert_eq!(answer.message(), "Operation: Create; Exception: [Status Code: Forbidden; Reason: Forbidden]");
     sim.app_as(SECOND_CLIENT).await.post(SUBSCRIPTIONS, &wanted(&receiver, USER)).await.expect(201);
+    world["strictSubscriptionRole"] = false.into();
+    let sim = Sim::with(&world, Some(&receiver.ca_pem)).await;
+    sim.app().await.post(SUBSCRIPTIONS, &wanted(&receiver, USER)).await.expect(201);
+}
+
+#[tokio::test]
+async fn reauthorizing_and_renewing_within_ten_minutes_is_counted() {
+    let receiver = Receiver::start().await;
+    let sim = Sim::trusting(&receiver.ca_pem).await;
+    let app = sim.app().await;
+    let id = app.post(SUBSCRIPTIONS, &wanted(&receiver, USER)).await.expect(201).text("id");
+    let path = format!("{SUBSCRIPTIONS}/{id}");
+    let renew = async || {
+        app.patch(&path, &json!({"expirationDateTime": from_now(500)})).await.expect(200);
+    };
+    let reauthorize = async || {
+        app.call(Method::POST, &format!("{path}/reauthorize"), &[], None).await.expect(204);
+    };
+    let counted = async || sim.control("/_sim/counters").await["reauthorizedAndRenewedWithin10Min"].clone();
+    renew().await;
+    sim.advance(601).await;
+    reauthorize().await;
+    sim.advance(601).await;
+    renew().await;
+    assert_eq!(counted().await, 0);
+    sim.advance(598).await;
+    reauthorize().await;
+    assert_eq!(counted().await, 1);
+    renew().await;
+    assert_eq!(counted().await, 2);
 }
 
 #[tokio::test]
@@ -266,7 +301,9 @@ async fn a_mailbox_has_its_quota_and_lists_have_pages() {
     }
     let first = app.get(SUBSCRIPTIONS).await.expect(200).body;
     assert_eq!(first["value"].as_array().unwrap().len(), 100);
-    let second = app.get(first["@odata.nextLink"].as_str().unwrap()).await.expect(200).body;
+    let empty = app.get(first["@odata.nextLink"].as_str().unwrap()).await.expect(200).body;
+    assert_eq!(empty["value"], json!([]), "the second page is empty and has more to follow");
+    let second = app.get(empty["@odata.nextLink"].as_str().unwrap()).await.expect(200).body;
     assert_eq!(second["value"].as_array().unwrap().len(), 50);
     assert_eq!(second.get("@odata.nextLink"), None);
     // Seven combinations of changes for each app, until the mailbox has its 1,000.

@@ -82,7 +82,7 @@ pub(crate) fn world() -> Value {
         {
             "id": TENANT, "domain": "contoso.example",
             "apps": [
-                {"clientId": CLIENT, "secret": SECRET, "roles": ["Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]},
+                {"clientId": CLIENT, "secret": SECRET, "roles": ["Calendars.Read", "Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]},
                 {"clientId": SECOND_CLIENT, "secret": SECRET, "roles": ["Calendars.Read", "User.ReadBasic.All", "GroupMember.ReadWrite.All"]},
                 {"clientId": BARE_CLIENT, "secret": SECRET},
             ],
@@ -98,7 +98,7 @@ pub(crate) fn world() -> Value {
         },
         {
             "id": OTHER_TENANT, "domain": "fabrikam.example",
-            "apps": [{"clientId": CLIENT, "secret": SECRET, "roles": ["Calendars.ReadWrite", "User.Read.All"]}],
+            "apps": [{"clientId": CLIENT, "secret": SECRET, "roles": ["Calendars.Read", "Calendars.ReadWrite", "User.Read.All"]}],
         },
     ]})
 }

@@ -1,6 +1,6 @@
 //! `client_assertion`: a JWT signed by a registered certificate, or by an issuer that the app trusts.
 
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL, BASE64URL_NOPAD};
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -14,8 +14,10 @@ use crate::login::LoginError;
 
 /// The one kind of assertion.
 const KIND: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// Seconds that clocks may differ by: some clients send `nbf` slightly in the future (graph-facts §12.10).
+/// Seconds that the beginning may lie ahead: some clients send `nbf` slightly in the future (graph-facts §12.10).
 const LEEWAY: i64 = 300;
+/// Seconds that an assertion is good for after its end; unconfirmed, but clocks do differ.
+const EXPIRY_LEEWAY: i64 = 30;
 /// Longest assertion, in characters.
 const LONGEST: usize = 16 * 1024;
 
@@ -46,14 +48,14 @@ impl<'a> Jwt<'a> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
         let object = |part: &str| -> Option<Value> {
-            let value: Value = serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).ok()?).ok()?;
+            let value: Value = serde_json::from_slice(&decode(part)?).ok()?;
             value.is_object().then_some(value)
         };
         Some(Self {
             header: object(header)?,
             claims: object(claims)?,
             message,
-            signature: BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?,
+            signature: decode(signature)?,
         })
     }
 
@@ -75,7 +77,9 @@ impl<'a> Jwt<'a> {
         audience.ok_or_else(|| refusal::invalid_token("The claim 'aud' must be one audience."))
     }
 
-    /// `exp` is needed; `nbf` and `iat` count where they are there.
+    /// `exp` is needed; `nbf` and `iat` count where they are there. An assertion of the app itself needs one of the two:
+    /// Entra's page lists both, yet msal for Python sends no `nbf`, azure-identity for Python no `iat`, and they are served
+    /// (graph-facts §12.10).
     fn in_time(&self, endpoint: &Endpoint<'_>) -> Result<(), LoginError> {
         let time = |name: &str| match self.claims.get(name) {
             None => Ok(None),
@@ -89,13 +93,19 @@ impl<'a> Jwt<'a> {
         let from = begun.max(issued).unwrap_or(i64::MIN);
         let good = |now: Timestamp| {
             let now = now.as_second();
-            now < until.saturating_add(LEEWAY) && from <= now.saturating_add(LEEWAY)
+            now < until.saturating_add(EXPIRY_LEEWAY) && from <= now.saturating_add(LEEWAY)
         };
         if until > from && (good(endpoint.now) || good(endpoint.real_now)) {
             return Ok(());
         }
         Err(refusal::out_of_time(endpoint.now, begun.or(issued).unwrap_or(0), until))
     }
+}
+
+/// A part of a JWT. It has no padding, yet azure-identity for Python sends some, and is served (graph-facts §12.10).
+fn decode(part: &str) -> Option<Vec<u8>> {
+    let coding = if part.ends_with('=') { BASE64URL } else { BASE64URL_NOPAD };
+    coding.decode(part.as_bytes()).ok()
 }
 
 /// Whole seconds of a `NumericDate`, which may have a fraction (RFC 7519 §2): msal for Python sends one.
@@ -131,6 +141,14 @@ fn by_certificate(
     registered: &Credentials,
     endpoint: &Endpoint<'_>,
 ) -> Result<(), LoginError> {
+    // The type may be left out, but not be another one.
+    if jwt
+        .header
+        .get("typ")
+        .is_some_and(|typ| !typ.as_str().is_some_and(|typ| typ.eq_ignore_ascii_case("JWT")))
+    {
+        return Err(refusal::invalid_token("The header 'typ' must be JWT."));
+    }
     let algorithm = match text(&jwt.header, "alg") {
         Some("PS256") => Algorithm::Ps256,
         Some("RS256") => Algorithm::Rs256,
@@ -169,6 +187,9 @@ fn by_certificate(
         return Err(refusal::wrong_client());
     }
     jwt.claim("jti")?;
+    if jwt.claims.get("nbf").is_none() && jwt.claims.get("iat").is_none() {
+        return Err(refusal::invalid_token("The claims 'nbf' and 'iat' are missing."));
+    }
     if !(endpoint.is_audience)(jwt.audience()?) {
         return Err(refusal::wrong_audience());
     }

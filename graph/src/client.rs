@@ -101,7 +101,7 @@ impl GraphClient {
     /// looked at after the waiting.
     ///
     /// # Errors
-    /// [`GraphError::Paused`].
+    /// [`GraphError::Paused`], [`GraphError::Exhausted`].
     pub async fn place_for_create(&self, lane: Lane) -> Result<Place, GraphError> {
         self.inner.sender.place(Purpose::CreateSubscription, lane).await
     }
@@ -182,9 +182,11 @@ impl GraphClient {
         &self,
         cause: &Cause,
         id: &SubscriptionId,
+        lane: Lane,
     ) -> Result<Deletion, GraphError> {
         let request = self.request(&Call::DeleteSubscription(id))?;
-        match self.exchange(&request, cause).await {
+        let place = self.inner.sender.place(request.purpose(), lane).await?;
+        match self.exchange_at(Some(place), &request, cause).await {
             Ok(_) => Ok(Deletion::Deleted),
             Err(error) if error.decision() == Decision::Gone(GoneReason::SubscriptionNotFound) => {
                 Ok(Deletion::AlreadyGone)
@@ -380,8 +382,8 @@ impl GraphClient {
             }
             let refusal = catalogue::refusal(request.purpose(), &answer.error());
             if refusal.decision == Decision::TokenRejected {
-                self.inner.tokens.reject(&token);
-                if number == 1 {
+                let another = self.inner.tokens.reject(&token);
+                if another && number == 1 {
                     number = 2;
                     continue;
                 }

@@ -96,6 +96,16 @@ pub enum GraphError {
         /// Time that is left.
         left: Duration,
     },
+    /// The budget of this app in this tenant is used up for the moment, so the request was not sent.
+    #[error(
+        "{purpose} was not sent yet: as many writes as are let through in this time were sent for this app and tenant"
+    )]
+    Exhausted {
+        /// What the request was for.
+        purpose: Purpose,
+        /// Time until there is a place.
+        left: Duration,
+    },
     /// An argument was refused before anything was sent.
     #[error("{0}")]
     Argument(#[from] ArgumentError),
@@ -144,7 +154,7 @@ impl GraphError {
             Self::Assertion(AssertionError::NotFound(_) | AssertionError::Forbidden(_)) => {
                 Decision::UserMustAct(Reason::AuthFailed)
             }
-            Self::Paused { left, .. } => Decision::Wait(*left),
+            Self::Paused { left, .. } | Self::Exhausted { left, .. } => Decision::Wait(*left),
             Self::Argument(_) => Decision::UserMustAct(Reason::BadRequest),
             Self::Refused(refusal) => refusal.decision,
             Self::Token(refusal) => refusal.decision,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::{AuditEntry, AuditSink, Cause, Purpose},
-    budget::{Account, Lane, Place},
+    budget::{Account, Away, Lane, Place},
     catalogue::{self, ErrorAnswer},
     error::{GraphError, TransportFault},
     http::{Http, Outcome},
@@ -104,7 +104,10 @@ impl Sender {
         match &self.http.budgets {
             Some(budgets) => {
                 let place = budgets.place(&self.account(), purpose, lane).await;
-                place.map_err(|left| GraphError::Paused { purpose, left })
+                place.map_err(|away| match away {
+                    Away::Paused(left) => GraphError::Paused { purpose, left },
+                    Away::Exhausted(left) => GraphError::Exhausted { purpose, left },
+                })
             }
             None => Ok(Place::default()),
         }

@@ -10,8 +10,17 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::Lane;
 
-/// A pause that is longer is waited for elsewhere: those who wait here hold up what has to do with other tenants.
+/// What takes longer is waited for elsewhere: those who wait here hold up what has to do with other tenants, and in a higher lane.
 const LONG: Duration = Duration::from_secs(1);
+
+/// Why somebody is sent away, and when to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Away {
+    /// Graph wants to be left alone for that long.
+    Paused(Duration),
+    /// The budget is used up, and so long is the way to the place that is kept in mind.
+    Exhausted(Duration),
+}
 
 /// A place in a budget, to be kept until the answer is there. One that nothing was sent from is given back whole. The default
 /// takes nothing from any budget.
@@ -51,6 +60,8 @@ struct State {
     paused_until: Option<Instant>,
     /// By lane.
     waiting: [VecDeque<oneshot::Sender<Place>>; Lane::ALL.len()],
+    /// By lane: when those who were sent away come back, earliest first.
+    expected: [VecDeque<Instant>; Lane::ALL.len()],
     /// Whether a task hands out places.
     served: bool,
 }
@@ -60,14 +71,18 @@ impl Bucket {
         Arc::new(Self { limit, period, state: Mutex::default() })
     }
 
-    /// Waits for a place; `Err` tells how long Graph still wants to be left alone, where that is not worth waiting here for.
-    pub(super) async fn place(self: &Arc<Self>, lane: Lane) -> Result<Place, Duration> {
+    /// Waits for a place; `Err` tells when to come back, where that is not worth waiting here for.
+    pub(super) async fn place(self: &Arc<Self>, lane: Lane) -> Result<Place, Away> {
         loop {
             let turn = {
                 let mut state = self.state();
-                let left = state.paused_until.map(|until| until.saturating_duration_since(Instant::now()));
+                let now = Instant::now();
+                let left = state.paused_until.map(|until| until.saturating_duration_since(now));
                 if let Some(left) = left.filter(|left| *left > LONG) {
-                    return Err(left);
+                    return Err(Away::Paused(left));
+                }
+                if let Some(left) = self.far(&mut state, lane, now) {
+                    return Err(Away::Exhausted(left));
                 }
                 let (sender, turn) = oneshot::channel();
                 if let Some(queue) = state.waiting.get_mut(lane as usize) {
@@ -80,6 +95,45 @@ impl Bucket {
                 return Ok(place);
             }
         }
+    }
+
+    /// How long the way to a place is, if it is long. When places come is known: each answer leaves the period at its time, and
+    /// whoever takes its place leaves a period later. Those who were sent away before take theirs first, and nobody waits for
+    /// whoever is expected later than the place comes.
+    fn far(&self, state: &mut State, lane: Lane, now: Instant) -> Option<Duration> {
+        state.forget(now, self.period);
+        let occupied = state.in_flight + state.answered.len();
+        let free = self.limit.saturating_sub(occupied);
+        let waiting: usize = state.waiting.iter().take(lane as usize + 1).map(VecDeque::len).sum();
+        let comes = |number: usize| {
+            let rounds = u32::try_from(number / occupied).unwrap_or(u32::MAX).saturating_add(1);
+            let since = state.answered.get(number % occupied).copied().unwrap_or(now);
+            self.period
+                .checked_mul(rounds)
+                .and_then(|way| since.checked_add(way))
+                .unwrap_or(now + self.period)
+        };
+        if occupied == 0 || waiting < free || comes(waiting - free) <= now + LONG {
+            return None;
+        }
+        let first = waiting - free;
+        let before = |time: Instant| -> usize {
+            let lanes = state.expected.iter().take(lane as usize + 1);
+            lanes.map(|expected| expected.partition_point(|at| *at <= time)).sum()
+        };
+        let mut number = first;
+        let at = loop {
+            let at = comes(number);
+            // Each round goes on to a later place, and behind the last who is expected there is one.
+            match first + before(at) {
+                taken if taken > number => number = taken,
+                _ => break at,
+            }
+        };
+        let expected = state.expected.get_mut(lane as usize)?;
+        let place = expected.partition_point(|other| *other <= at);
+        expected.insert(place, at);
+        Some(at - now)
     }
 
     pub(super) fn pause(self: &Arc<Self>, time: Duration) {
@@ -136,9 +190,7 @@ impl Bucket {
                 let mut state = self.state();
                 let state = &mut *state;
                 let now = Instant::now();
-                while state.answered.front().is_some_and(|at| *at + self.period <= now) {
-                    state.answered.pop_front();
-                }
+                state.forget(now, self.period);
                 for queue in &mut state.waiting {
                     queue.retain(|sender| !sender.is_closed());
                 }
@@ -164,6 +216,20 @@ impl Bucket {
     }
 }
 
+impl State {
+    /// What lies behind counts no more.
+    fn forget(&mut self, now: Instant, period: Duration) {
+        while self.answered.front().is_some_and(|at| *at + period <= now) {
+            self.answered.pop_front();
+        }
+        for expected in &mut self.expected {
+            while expected.front().is_some_and(|at| *at <= now) {
+                expected.pop_front();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::{task::JoinSet, time::sleep};
@@ -172,11 +238,17 @@ mod tests {
 
     const PERIOD: Duration = Duration::from_secs(20);
 
-    /// A place that something is sent from.
+    /// A place that something is sent from, after coming back as often as that is asked for.
     async fn taken(bucket: &Arc<Bucket>, lane: Lane) -> Place {
-        let mut place = bucket.place(lane).await.unwrap();
-        place.spend();
-        place
+        loop {
+            match bucket.place(lane).await {
+                Ok(mut place) => {
+                    place.spend();
+                    return place;
+                }
+                Err(Away::Paused(left) | Away::Exhausted(left)) => sleep(left).await,
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -229,7 +301,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn higher_lanes_go_first_and_each_lane_in_order() {
-        let bucket = Bucket::new(1, PERIOD);
+        // Short enough to be waited for.
+        let bucket = Bucket::new(1, LONG / 10);
         drop(taken(&bucket, Lane::Resync).await);
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut all = JoinSet::new();
@@ -261,15 +334,38 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_goes_away_takes_nothing() {
-        let bucket = Bucket::new(1, PERIOD);
+        let period = LONG / 2;
+        let bucket = Bucket::new(1, period);
         let began = Instant::now();
         drop(taken(&bucket, Lane::New).await);
         for _ in 0..5 {
-            let waiting = tokio::time::timeout(Duration::from_secs(1), bucket.place(Lane::New)).await;
+            let waiting = tokio::time::timeout(period / 10, bucket.place(Lane::New)).await;
             assert!(waiting.is_err());
         }
         drop(taken(&bucket, Lane::Resync).await);
-        assert!(began.elapsed() < PERIOD + Duration::from_millis(10), "{:?}", began.elapsed());
+        assert!(began.elapsed() < period + Duration::from_millis(10), "{:?}", began.elapsed());
+    }
+
+    /// Nobody who has long to wait stands in the way, and each is told a time at which there is a place.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_long_to_wait_is_told_when_to_come_back() {
+        let bucket = Bucket::new(2, PERIOD);
+        for _ in 0..2 {
+            drop(taken(&bucket, Lane::Renewal).await);
+            sleep(Duration::from_secs(3)).await;
+        }
+        let away = async |lane| match bucket.place(lane).await {
+            Err(Away::Exhausted(left)) => left.as_secs(),
+            other => panic!("{other:?}"),
+        };
+        // The answers leave the period 14 and 17 seconds from now.
+        let renewals = [away(Lane::Renewal).await, away(Lane::Renewal).await, away(Lane::Renewal).await];
+        assert_eq!(renewals, [14, 17, 34]);
+        assert_eq!(away(Lane::New).await, 14, "a higher lane does not queue behind them");
+        assert_eq!(away(Lane::Resync).await, 54, "a lower one does");
+        sleep(Duration::from_secs(14)).await;
+        drop(taken(&bucket, Lane::New).await);
+        assert_eq!(away(Lane::Renewal).await, 23, "its place went to a higher lane: there is another");
     }
 
     #[tokio::test(start_paused = true)]
@@ -287,6 +383,7 @@ mod tests {
     async fn a_long_pause_sends_everybody_away_with_the_time_that_is_left() {
         let bucket = Bucket::new(1, PERIOD);
         drop(taken(&bucket, Lane::New).await);
+        sleep(PERIOD.checked_sub(LONG / 2).unwrap()).await;
         let waiting = tokio::spawn({
             let bucket = Arc::clone(&bucket);
             async move { bucket.place(Lane::Delete).await }
@@ -295,9 +392,9 @@ mod tests {
             tokio::task::yield_now().await;
         }
         bucket.pause(Duration::from_mins(5));
-        assert_eq!(waiting.await.unwrap().unwrap_err(), Duration::from_mins(5));
+        assert_eq!(waiting.await.unwrap().unwrap_err(), Away::Paused(Duration::from_mins(5)));
         sleep(Duration::from_secs(100)).await;
-        assert_eq!(bucket.place(Lane::New).await.unwrap_err(), Duration::from_secs(200));
+        assert_eq!(bucket.place(Lane::New).await.unwrap_err(), Away::Paused(Duration::from_secs(200)));
         sleep(Duration::from_secs(200)).await;
         drop(taken(&bucket, Lane::New).await);
     }

@@ -7,7 +7,9 @@
 //! (a burst, then the refill), and knows no lanes.
 //!
 //! A higher lane is served first, always: new consents and deletions are few, and renewals become due a third of a
-//! subscription's life before its end. Within a lane, first come, first served.
+//! subscription's life before its end. Within a lane, first come, first served. Only whoever is served within a second waits; the
+//! others are told when to come back, so that a tenant's backlog takes no place in which something could be done for another
+//! tenant, or in a higher lane.
 
 mod bucket;
 
@@ -20,6 +22,7 @@ use std::{
 
 use tokio::time::Instant;
 
+pub(crate) use self::bucket::Away;
 use self::bucket::Bucket;
 pub use self::bucket::Place;
 use crate::audit::Purpose;
@@ -123,13 +126,8 @@ impl Budgets {
     /// Waits for a place where the purpose has a budget. Dropping the future gives the turn up.
     ///
     /// # Errors
-    /// How long Graph still wants to be left alone, where that is long.
-    pub(crate) async fn place(
-        &self,
-        account: &Account,
-        purpose: Purpose,
-        lane: Lane,
-    ) -> Result<Place, Duration> {
+    /// When to come back, where that is long.
+    pub(crate) async fn place(&self, account: &Account, purpose: Purpose, lane: Lane) -> Result<Place, Away> {
         let Some(kind) = Kind::of(purpose) else { return Ok(Place::default()) };
         let began = Instant::now();
         let place = self.bucket(account, kind).place(lane).await?;

@@ -27,6 +27,9 @@ const JITTER: Duration = Duration::from_mins(1);
 const MARGIN: Duration = Duration::from_secs(30);
 /// After a failed background refresh, the next one waits this long, or for as long as the endpoint asks.
 const PAUSE: Duration = Duration::from_secs(15);
+/// After a token was dropped because Graph refused it, its successors are kept for this long: what refuses every token is not
+/// mended by asking for more of them.
+const FORBEARANCE: Duration = Duration::from_mins(1);
 
 /// A token in use.
 pub(crate) struct Token {
@@ -49,6 +52,8 @@ struct State {
     flight: Option<Flight>,
     /// No new request before this time.
     pause: Option<Pause>,
+    /// When Graph's refusal of a token last ended one.
+    dropped_at: Option<Instant>,
 }
 
 struct Pause {
@@ -76,12 +81,20 @@ impl Tokens {
         }
     }
 
-    /// Graph refused this token: it is not handed out again.
-    pub(crate) fn reject(&self, token: &Arc<Token>) {
+    /// Graph refused this token: it is not handed out again. Returns whether there is another one to try, or may be; not so when
+    /// one was dropped a moment ago.
+    pub(crate) fn reject(&self, token: &Arc<Token>) -> bool {
+        let now = Instant::now();
         let mut state = self.state();
-        if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, token)) {
-            state.current = None;
+        if state.current.as_ref().is_none_or(|current| !Arc::ptr_eq(current, token)) {
+            return true;
         }
+        if state.dropped_at.is_some_and(|at| now.duration_since(at) < FORBEARANCE) {
+            return false;
+        }
+        state.current = None;
+        state.dropped_at = Some(now);
+        true
     }
 
     fn next(self: &Arc<Self>, cause: &Cause) -> Result<Next, GraphError> {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::support::{Server, json};
 use roomkeeper_graph::{
     Cause, Decision, Deletion, EventId, EventType, GoneReason, GroupId, ManifestId, NewSubscription,
-    Sensitivity, SubscriptionId, UserId, audit::MemoryAudit, budget::Place,
+    Sensitivity, SubscriptionId, UserId,
+    audit::MemoryAudit,
+    budget::{Lane, Place},
 };
 use url::Url;
 
@@ -69,8 +71,8 @@ async fn a_subscription_from_creation_to_deletion() {
     assert_eq!(read.expiration, asked);
     assert_eq!(read.notification_url.as_deref(), Some("https://rooms.example/notifications/k/u"));
     assert_eq!(client.list_subscriptions(&cause()).await.unwrap(), [read.clone(), read]);
-    assert_eq!(client.delete_subscription(&cause(), &id).await.unwrap(), Deletion::Deleted);
-    assert_eq!(client.delete_subscription(&cause(), &id).await.unwrap(), Deletion::AlreadyGone);
+    assert_eq!(client.delete_subscription(&cause(), &id, Lane::Delete).await.unwrap(), Deletion::Deleted);
+    assert_eq!(client.delete_subscription(&cause(), &id, Lane::Delete).await.unwrap(), Deletion::AlreadyGone);
     let error = client.get_subscription(&cause(), &id).await.unwrap_err();
     assert_eq!(error.decision(), Decision::Gone(GoneReason::SubscriptionNotFound));
 

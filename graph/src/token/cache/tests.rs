@@ -178,12 +178,28 @@ async fn a_rejected_token_is_dropped_once() {
     let (tokens, script) = tokens(HOUR, 10);
     let cause = Cause::new("Test/a/b");
     let first = tokens.get(&cause).await.unwrap();
-    tokens.reject(&first);
+    assert!(tokens.reject(&first));
     assert_eq!(get(&tokens).await.unwrap(), "2");
     // A late rejection of the old token must not cost the new one.
-    tokens.reject(&first);
+    assert!(tokens.reject(&first));
     assert_eq!(get(&tokens).await.unwrap(), "2");
     assert_eq!(script.calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_every_token_is_refused_one_a_minute_is_asked_for() {
+    let (tokens, script) = tokens(HOUR, 10);
+    let cause = Cause::new("Test/a/b");
+    let refused = async || tokens.reject(&tokens.get(&cause).await.unwrap());
+    assert!(refused().await);
+    for _ in 0..100 {
+        assert!(!refused().await, "there is none to try instead");
+    }
+    assert_eq!(script.calls.load(Ordering::SeqCst), 2);
+    tokio::time::advance(FORBEARANCE).await;
+    assert!(refused().await);
+    assert!(!refused().await);
+    assert_eq!(script.calls.load(Ordering::SeqCst), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rule;
+use crate::{
+    condition::{self, CredentialsValid, MembersResolved, Type},
+    rule,
+};
 
 /// An AccessScope says which calendars of one Microsoft 365 tenant Roomkeeper may touch at all, and with which credential.
 /// One per cloud, tenant and app registration.
@@ -235,6 +238,7 @@ pub enum PolicyMode {
 /// How the members of the groups are kept current.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = rule::shorter("refreshInterval", "maxStaleness", "members would be out of date before they are read again"))]
 pub struct Membership {
     /// Time between two reads of the groups.
     #[serde(default = "default_refresh_interval")]
@@ -360,6 +364,9 @@ pub struct AccessScopeStatus {
     /// CalendarSubscriptions of this scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<SubscriptionCounts>,
+    /// A large shrink that is held back, or that was confirmed and is being carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrink: Option<Shrink>,
     /// When the certificate of the credential ends. Absent for credentials that do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_expires_at: Option<Time>,
@@ -367,6 +374,26 @@ pub struct AccessScopeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub last_handled_reconcile_at: Option<String>,
+}
+
+impl AccessScopeStatus {
+    /// Why the credential is of no use, as the reason of `CredentialsValid`. A token endpoint that cannot be reached for a moment
+    /// is no such reason.
+    pub fn credential_refused(&self) -> Option<&str> {
+        self.refused(Type::CredentialsValid, |reason| reason != CredentialsValid::Unreachable.as_str())
+    }
+
+    /// Why Graph may not be asked although there are tokens, as the reason of `MembersResolved`: the tenant's administrator took the
+    /// permission to read the groups away, and with it most likely the consent to the whole app.
+    pub fn permission_refused(&self) -> Option<&str> {
+        self.refused(Type::MembersResolved, |reason| reason == MembersResolved::PermissionMissing.as_str())
+    }
+
+    fn refused(&self, type_: Type, counts: impl FnOnce(&str) -> bool) -> Option<&str> {
+        let found = condition::get(&self.conditions, type_)?;
+        let is_false = found.status == condition::Status::False.as_str();
+        (is_false && counts(&found.reason)).then_some(found.reason.as_str())
+    }
 }
 
 /// The users within the scope, as a figure.
@@ -377,6 +404,18 @@ pub struct Members {
     pub count: i64,
     /// When the groups were last read.
     pub resolved_at: Time,
+}
+
+/// A read of the groups that ends more subscriptions than `membership.maxShrinkPercent` lets through.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Shrink {
+    /// When it was first seen.
+    pub since: Time,
+    /// Subscriptions that it would end, or has still to end once it is confirmed.
+    pub ending: i64,
+    /// Whether a person confirmed it.
+    pub confirmed: bool,
 }
 
 /// CalendarSubscriptions of a scope by state.

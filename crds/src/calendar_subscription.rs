@@ -179,6 +179,8 @@ pub enum ResyncReason {
     SubscriptionRemoved,
     /// Nothing was heard for a long time.
     Silence,
+    /// Every calendar is read again once in a long while, whatever was heard of it.
+    Periodic,
     /// A person asked.
     Requested,
 }
@@ -190,7 +192,7 @@ pub struct Delivery {
     /// Whether notifications arrive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<DeliveryState>,
-    /// The last lifecycle notification.
+    /// The last lifecycle notification of each kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
     /// When a notification was last received, to within 6 hours.
@@ -227,22 +229,35 @@ pub enum DeliveryState {
     NoTrafficYet,
 }
 
-/// A lifecycle notification of Graph.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// The last lifecycle notification of each kind. They ask for different things, so that none stands for another or hides it;
+/// of one kind the latest stands.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
-    /// Which one.
-    pub event: LifecycleEvent,
-    /// When it was taken.
+    /// Some notifications were not delivered: the calendar has to be read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<LifecycleNotice>,
+    /// Graph removed the subscription: it has to be made again, and the calendar read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription_removed: Option<LifecycleNotice>,
+    /// Graph asks to authorise again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reauthorization_required: Option<LifecycleNotice>,
+}
+
+/// A lifecycle notification of Graph.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LifecycleNotice {
+    /// When it was taken. Of several that were taken before one was reported, the latest.
     pub received_at: Time,
     /// Graph subscription that it speaks of.
     #[schemars(length(max = 64))]
     pub subscription_id: String,
 }
 
-/// Lifecycle notifications of Graph, with Graph's names.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[serde(rename_all = "camelCase")]
+/// Lifecycle notifications of Graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LifecycleEvent {
     /// Some notifications were not delivered.
     Missed,
@@ -250,4 +265,32 @@ pub enum LifecycleEvent {
     SubscriptionRemoved,
     /// Graph asks to authorise again.
     ReauthorizationRequired,
+}
+
+impl LifecycleEvent {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Missed, Self::SubscriptionRemoved, Self::ReauthorizationRequired];
+}
+
+impl Lifecycle {
+    /// The last one of a kind.
+    pub fn of(&self, event: LifecycleEvent) -> Option<&LifecycleNotice> {
+        match event {
+            LifecycleEvent::Missed => self.missed.as_ref(),
+            LifecycleEvent::SubscriptionRemoved => self.subscription_removed.as_ref(),
+            LifecycleEvent::ReauthorizationRequired => self.reauthorization_required.as_ref(),
+        }
+    }
+
+    /// Puts one in the place of an earlier one of its kind. A repeated one, or one that is older, changes nothing.
+    pub fn note(&mut self, event: LifecycleEvent, notice: &LifecycleNotice) {
+        let known = match event {
+            LifecycleEvent::Missed => &mut self.missed,
+            LifecycleEvent::SubscriptionRemoved => &mut self.subscription_removed,
+            LifecycleEvent::ReauthorizationRequired => &mut self.reauthorization_required,
+        };
+        if known.as_ref().is_none_or(|known| known.received_at <= notice.received_at) {
+            *known = Some(notice.clone());
+        }
+    }
 }

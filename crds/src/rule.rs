@@ -29,12 +29,23 @@ pub(crate) fn https_url(field: &str) -> Rule {
         .message(&*format!("{field} must be an https URL without user name, query or fragment"))
 }
 
+const DURATION: &str = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$";
+
 /// The value is a duration as Kubernetes writes it (`90s`, `15m`, `24h`, `1h30m`), not below `at_least`.
 pub(crate) fn duration(field: &str, at_least: &str) -> Rule {
     Rule::new(format!(
-        "self.matches('^([0-9]+h)?([0-9]+m)?([0-9]+s)?$') && size(self) > 0 && duration(self) >= duration('{at_least}')"
+        "self.matches('{DURATION}') && size(self) > 0 && duration(self) >= duration('{at_least}')"
     ))
     .message(&*format!("{field} must be a duration such as 90s, 15m or 24h, at least {at_least}"))
+}
+
+/// One duration of an object is shorter than another; `otherwise` says what would happen. What is no duration is for
+/// [`duration`] to refuse.
+pub(crate) fn shorter(field: &str, than: &str, otherwise: &str) -> Rule {
+    let is_duration = |field: &str| format!("self.{field}.matches('{DURATION}') && size(self.{field}) > 0");
+    let (one, other) = (is_duration(field), is_duration(than));
+    Rule::new(format!("!({one} && {other}) || duration(self.{field}) < duration(self.{than})"))
+        .message(&*format!("{field} must be shorter than {than}: {otherwise}"))
 }
 
 /// Schema of a list of conditions with the bounds of `metav1.Condition`.

@@ -80,7 +80,7 @@ pub enum GraphError {
         /// What the audit said.
         cause: AuditError,
     },
-    /// The gate of [`crate::http::Http::with_gate`] was shut, so the request was not sent.
+    /// The gate of [`crate::http::Http::gated`] was shut, so the request was not sent.
     #[error("{purpose} was not sent: {why}")]
     Held {
         /// What the request was for.

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use crate::gate::{ConnectionGate, SendGate};
 use crate::{audit::Purpose, budget::Budgets};
 
 /// How connections are made.
@@ -76,15 +77,6 @@ pub trait RequestObserver: Send + Sync {
     fn observe(&self, operation: Purpose, status: Option<u16>, outcome: Outcome, elapsed: Duration);
 }
 
-/// Asked after the audit entry and immediately before each send, such as by a leader whose lease may have run out.
-pub trait SendGate: Send + Sync {
-    /// Leave to send, or why not.
-    ///
-    /// # Errors
-    /// The request is not sent; the text must hold no data.
-    fn check(&self) -> Result<(), &'static str>;
-}
-
 /// The HTTP client that all requests to Graph and to token endpoints share: TLS only, redirects refused.
 #[derive(Clone)]
 pub struct Http {
@@ -101,6 +93,18 @@ impl Http {
     /// # Errors
     /// The extra CA file is malformed, or TLS cannot be set up.
     pub fn new(settings: &HttpSettings) -> Result<Self, HttpError> {
+        Self::build(settings, None)
+    }
+
+    /// Makes a client that asks `gate` before each send, and again when a connection was made for it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn gated(settings: &HttpSettings, gate: Arc<dyn SendGate>) -> Result<Self, HttpError> {
+        Self::build(settings, Some(gate))
+    }
+
+    fn build(settings: &HttpSettings, gate: Option<Arc<dyn SendGate>>) -> Result<Self, HttpError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_rustls()
             .https_only(true)
@@ -118,14 +122,11 @@ impl Http {
             }
             builder = builder.tls_certs_merge(certificates);
         }
+        if let Some(gate) = &gate {
+            builder = builder.connector_layer(ConnectionGate::new(Arc::clone(gate)));
+        }
         let client = builder.build().map_err(|e| HttpError::Setup { cause: e.to_string() })?;
-        Ok(Self {
-            client,
-            request_timeout: settings.request_timeout,
-            observer: None,
-            gate: None,
-            budgets: None,
-        })
+        Ok(Self { client, request_timeout: settings.request_timeout, observer: None, gate, budgets: None })
     }
 
     /// Reports each request to `observer`.
@@ -142,7 +143,8 @@ impl Http {
         self
     }
 
-    /// Asks `gate` before each send.
+    /// Asks `gate` before each send, but not about connections: they may be made by whoever comes first for whoever comes next,
+    /// so that a gate which asks who sends cannot answer.
     #[must_use]
     pub fn with_gate(mut self, gate: Arc<dyn SendGate>) -> Self {
         self.gate = Some(gate);

@@ -14,6 +14,7 @@ mod directory;
 mod error;
 mod event;
 pub mod fields;
+mod gate;
 pub mod http;
 pub mod ids;
 pub mod oidc;

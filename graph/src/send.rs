@@ -145,10 +145,13 @@ impl Sender {
         if let Some(gate) = &self.http.gate {
             gate.check().map_err(|why| GraphError::Held { purpose, why })?;
         }
-        self.exchange(request, token, client_request_id).await.map_err(|fault| GraphError::Transport {
-            purpose,
-            fault,
-            client_request_id,
+        self.exchange(request, token, client_request_id).await.map_err(|fault| {
+            let shut = || self.http.gate.as_ref()?.check().err();
+            match fault {
+                // The gate was shut while a connection was made.
+                TransportFault::Connect if let Some(why) = shut() => GraphError::Held { purpose, why },
+                fault => GraphError::Transport { purpose, fault, client_request_id },
+            }
         })
     }
 

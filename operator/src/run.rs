@@ -83,9 +83,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let deadline = LeaderDeadline::default();
     let http = HttpSettings { extra_ca_pem: settings.graph_ca.clone(), ..HttpSettings::default() };
     let budgets = Budgets::new(settings.budgets).with_observer(Arc::new(graph_metrics.clone()));
-    let http = Http::new(&http)?
+    let http = Http::gated(&http, Arc::new(deadline.clone()))?
         .with_observer(Arc::new(graph_metrics))
-        .with_gate(Arc::new(deadline.clone()))
         .with_budgets(Arc::new(budgets));
     let booking = BookingClient::new(settings.booking_ca.as_deref(), deadline.clone(), metrics.clone())?;
     let audit = FileAudit::open(&settings.audit_dir, &settings.identity)?;

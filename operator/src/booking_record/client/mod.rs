@@ -3,9 +3,13 @@
 mod answer;
 mod product;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use reqwest::{Method, Response, header};
+use roomkeeper_graph::http::ConnectionGate;
 use serde::Serialize;
 
 pub use self::{
@@ -75,6 +79,7 @@ impl BookingClient {
             .tls_backend_rustls()
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
+            .connector_layer(ConnectionGate::new(Arc::new(deadline.clone())))
             .connect_timeout(CONNECT)
             .timeout(WHOLE)
             .user_agent(concat!("roomkeeper/", env!("CARGO_PKG_VERSION")));

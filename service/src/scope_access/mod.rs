@@ -11,7 +11,10 @@ mod watches;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -43,6 +46,9 @@ const SECRET_MAX_AGE: Duration = Duration::from_secs(10);
 /// Changes that wait for a slow listener at most: what is lost is found by the next regular read.
 const WAITING: usize = 256;
 
+/// A client that was not asked for in this time belongs to a scope that is most likely gone.
+const UNUSED: Duration = Duration::from_hours(6);
+
 /// Graph clients, one per AccessScope.
 pub struct ScopeClients {
     kube: Client,
@@ -52,6 +58,8 @@ pub struct ScopeClients {
     kept: Arc<Mutex<HashMap<String, Kept>>>,
     watches: Watches,
     changes: broadcast::Sender<SecretName>,
+    /// Counts the changes of Secrets: a read that one of them overtook tells nothing about the present.
+    change_count: Arc<AtomicU64>,
 }
 
 struct Kept {
@@ -60,6 +68,7 @@ struct Kept {
     proof: Proof,
     /// When the Secret was read; `None` when it has changed since.
     read_at: Option<Instant>,
+    used_at: Instant,
     /// When the credential ends, if that can be told.
     ends: Option<Timestamp>,
     client: GraphClient,
@@ -79,9 +88,12 @@ impl ScopeClients {
     pub fn new(kube: Client, http: Http, allowed_hosts: AllowedHosts, audit: Arc<dyn AuditSink>) -> Self {
         let kept: Arc<Mutex<HashMap<String, Kept>>> = Arc::default();
         let changes = broadcast::Sender::new(WAITING);
+        let change_count: Arc<AtomicU64> = Arc::default();
         let watches = Watches::new(kube.clone(), {
-            let (kept, changes) = (Arc::clone(&kept), changes.clone());
+            let (kept, changes, change_count) =
+                (Arc::clone(&kept), changes.clone(), Arc::clone(&change_count));
             Arc::new(move |secret| {
+                change_count.fetch_add(1, Ordering::SeqCst);
                 for one in lock(&kept).values_mut() {
                     if one.namespace == secret.namespace
                         && one.spec.credentials.secret_name() == Some(&secret.name)
@@ -93,7 +105,7 @@ impl ScopeClients {
                 let _ = changes.send(secret.clone());
             })
         });
-        Self { kube, http, allowed_hosts, audit, kept, watches, changes }
+        Self { kube, http, allowed_hosts, audit, kept, watches, changes, change_count }
     }
 
     /// Tells of each change of a Secret that a scope names, from now on.
@@ -135,13 +147,15 @@ impl ScopeClients {
         let uid = scope.uid().ok_or(ScopeAccessError::Incomplete("uid"))?;
         let namespace = scope.namespace().ok_or(ScopeAccessError::Incomplete("namespace"))?;
         let spec = connection(&scope.spec, &self.allowed_hosts)?;
-        if let Some(kept) = lock(&self.kept).get(&uid)
+        let now = Instant::now();
+        if let Some(kept) = lock(&self.kept).get_mut(&uid)
             && kept.spec == spec
             && kept.read_at.is_some_and(|at| at.elapsed() < max_age)
         {
+            kept.used_at = now;
             return Ok((kept.client.clone(), kept.ends));
         }
-        let read_at = Instant::now();
+        let seen = self.change_count.load(Ordering::SeqCst);
         let read = Proof::read(&self.kube, &namespace, &spec.credentials).await;
         let secret = spec.credentials.secret_name();
         let secret = secret.map(|name| SecretName { namespace: namespace.clone(), name: name.to_owned() });
@@ -150,11 +164,12 @@ impl ScopeClients {
         let (proof, _) = read?;
         let (credential, ends) = proof.credential(&self.kube, &namespace, Timestamp::now())?;
         let mut all = lock(&self.kept);
+        let read_at = (self.change_count.load(Ordering::SeqCst) == seen).then_some(now);
         if let Some(kept) = all.get_mut(&uid)
             && kept.spec == spec
             && kept.proof.is(&proof)
         {
-            kept.read_at = Some(read_at);
+            (kept.read_at, kept.used_at) = (read_at, now);
             return Ok((kept.client.clone(), kept.ends));
         }
         let settings = ClientSettings {
@@ -165,10 +180,13 @@ impl ScopeClients {
             credential,
         };
         let client = GraphClient::new(settings, self.http.clone(), Arc::clone(&self.audit))?;
-        all.insert(
-            uid,
-            Kept { spec, namespace, proof, read_at: Some(read_at), ends, client: client.clone() },
-        );
+        let unused: Vec<String> =
+            all.extract_if(|_, kept| kept.used_at.elapsed() >= UNUSED).map(|(uid, _)| uid).collect();
+        all.insert(uid, Kept { spec, namespace, proof, read_at, used_at: now, ends, client: client.clone() });
+        drop(all);
+        for uid in unused {
+            self.watches.want(&uid, None, None);
+        }
         Ok((client, ends))
     }
 }

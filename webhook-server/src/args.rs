@@ -57,12 +57,55 @@ pub struct Args {
     /// Items worked on at a time.
     #[arg(long, env = "ROOMKEEPER_WORKERS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: u16,
-    /// Reads of one mailbox in flight. Exchange takes 4 of an app at a time, from all pods together.
-    #[arg(long, env = "ROOMKEEPER_MAILBOX_CONCURRENCY", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
-    pub mailbox_concurrency: u8,
+    /// How many pods work on notifications, this one included: they share what Exchange takes of an app for one mailbox.
+    #[arg(long, env = "ROOMKEEPER_REPLICAS", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub replicas: u8,
+    /// Reads of one mailbox that this process has in flight. Exchange takes 4 of an app at a time, from all pods together,
+    /// so that 4 divided by --replicas is the most. 2 when not given, or that most where it is less.
+    #[arg(long, env = "ROOMKEEPER_MAILBOX_CONCURRENCY", value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub mailbox_concurrency: Option<u8>,
     /// Attempts after which an item that is itself to blame is given up.
     #[arg(long, env = "ROOMKEEPER_MAX_ATTEMPTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_attempts: u16,
+}
+
+/// What Exchange takes of an app at a time for one mailbox.
+const MAILBOX_LIMIT: u8 = 4;
+
+/// Of which a process takes no more than this unless it is told to.
+const MAILBOX_USUAL: u8 = 2;
+
+/// Flags that do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgsError {
+    /// Even one read of each would be too much.
+    #[error(
+        "--replicas {0}: Exchange takes {MAILBOX_LIMIT} requests of an app to a mailbox at a time, so that at most {MAILBOX_LIMIT} pods may work on notifications; run no more, and give each of them more --workers instead"
+    )]
+    Replicas(u8),
+    /// All of them together would be too much.
+    #[error(
+        "--mailbox-concurrency {0} with --replicas {1}: Exchange takes {MAILBOX_LIMIT} requests of an app to a mailbox at a time, which is at most {2} for each of them; leave the flag away to have its share"
+    )]
+    MailboxConcurrency(u8, u8, u8),
+}
+
+impl Args {
+    /// Reads of one mailbox that this process may have in flight.
+    ///
+    /// # Errors
+    /// When all pods together could have more of them than Exchange takes.
+    pub fn mailbox_share(&self) -> Result<usize, ArgsError> {
+        let most = MAILBOX_LIMIT / self.replicas.max(1);
+        if most == 0 {
+            return Err(ArgsError::Replicas(self.replicas));
+        }
+        let share = self.mailbox_concurrency.unwrap_or(MAILBOX_USUAL.min(most));
+        if share > most {
+            return Err(ArgsError::MailboxConcurrency(share, self.replicas, most));
+        }
+        Ok(usize::from(share))
+    }
 }
 
 /// What a process does.
@@ -120,7 +163,7 @@ mod tests {
         let args = parse(&[]).unwrap();
         assert_eq!(args.debounce, Duration::from_secs(2));
         assert_eq!((args.workers, args.max_attempts, args.role), (4, 10, Role::All));
-        assert_eq!(args.mailbox_concurrency, 2);
+        assert_eq!(args.mailbox_share(), Ok(2));
         assert!(args.role.serves() && args.role.works());
     }
 
@@ -139,11 +182,28 @@ mod tests {
             ("--debounce", "-2s"),
             ("--workers", "0"),
             ("--mailbox-concurrency", "5"),
+            ("--replicas", "0"),
             ("--role", "both"),
             ("--public-listen", "x"),
         ] {
             let error = parse(&[&format!("{flag}={value}")]).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(value), "{error}");
         }
+    }
+
+    #[test]
+    fn all_pods_together_ask_no_more_of_a_mailbox_than_exchange_takes() {
+        for (replicas, share) in [(1, 2), (2, 2), (3, 1), (4, 1)] {
+            let args = parse(&[&format!("--replicas={replicas}")]).unwrap();
+            assert_eq!(args.mailbox_share(), Ok(share), "{replicas} pods");
+            assert!(usize::from(args.replicas) * share <= 4);
+        }
+        assert_eq!(parse(&["--mailbox-concurrency=4"]).unwrap().mailbox_share(), Ok(4), "of one alone");
+        let over = parse(&["--replicas=2", "--mailbox-concurrency=3"]).unwrap().mailbox_share();
+        assert_eq!(over, Err(ArgsError::MailboxConcurrency(3, 2, 2)));
+        let error = parse(&["--replicas=5", "--mailbox-concurrency=1"]).unwrap().mailbox_share().unwrap_err();
+        assert!(
+            error.to_string().starts_with("--replicas 5: ") && error.to_string().contains("at most 4 pods")
+        );
     }
 }

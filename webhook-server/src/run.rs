@@ -47,6 +47,9 @@ const QUEUE_LOOK: Duration = Duration::from_secs(1);
 /// # Errors
 /// When a part cannot be set up: the message names it.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    if args.role.works() {
+        args.mailbox_share()?;
+    }
     let shutdown = shutdown::token().context("signal handlers")?;
     let health = Health::new();
     let gates = Gates::new(&health);
@@ -215,7 +218,7 @@ fn worker(
         audit: Arc::clone(&parts.audit),
         metrics: WorkerMetrics::new(registry)?,
         workers: usize::from(args.workers),
-        mailbox_concurrency: usize::from(args.mailbox_concurrency),
+        mailbox_concurrency: args.mailbox_share()?,
         waits: Waits::default(),
     });
     let resyncs = Resyncs::new(

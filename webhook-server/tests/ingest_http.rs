@@ -4,12 +4,13 @@
 #[allow(dead_code)]
 mod faults;
 
+use async_trait::async_trait;
 use faults::{Disk, event_id};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use prometheus::{Registry, TextEncoder};
 use roomkeeper_service::client_state::KeyRing;
-use roomkeeper_webhook_server::http::ingest::{IngestLimits, IngestState, OriginCheck, router};
+use roomkeeper_webhook_server::http::ingest::{IngestLimits, IngestState, OriginCheck, OriginError, router};
 use roomkeeper_webhook_server::http::serve::{ServeLimits, serve_public, tls_config};
 use roomkeeper_webhook_server::metrics::ingest::IngestMetrics;
 use roomkeeper_webhook_server::metrics::queue;
@@ -21,7 +22,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -460,6 +461,40 @@ async fn without_keys_nothing_is_judged() {
     sender.send(Some(Arc::new(ring))).unwrap();
     assert_eq!(server.post(&[server.notification("A")]).await.status, 202);
     assert_eq!(server.queue.stats().depth, 1);
+}
+
+/// Keys whose Secret holds others than were read before, and can be read or cannot.
+struct Rotated {
+    ring: watch::Sender<Option<Arc<KeyRing>>>,
+    secret: Mutex<Option<Arc<KeyRing>>>,
+}
+
+#[async_trait]
+impl OriginCheck for Rotated {
+    fn check(&self, client_state: &str, tenant_id: &str) -> Result<String, OriginError> {
+        self.ring.subscribe().check(client_state, tenant_id)
+    }
+
+    async fn looked_again(&self) -> bool {
+        let secret = self.secret.lock().unwrap().clone();
+        secret.is_some_and(|ring| self.ring.send_replace(Some(ring)).is_some())
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_dropped_only_when_the_secret_was_read_since() {
+    let (old, new) = (Arc::new(keys()), keys());
+    let rotated = Arc::new(Rotated { ring: watch::Sender::new(Some(old)), secret: Mutex::default() });
+    let origins = Some(Arc::clone(&rotated) as Arc<dyn OriginCheck>);
+    let server = serve(Setup { origins, keys: Some(new.clone()), ..Setup::default() }).await;
+    assert_eq!(server.post(&[server.notification("A")]).await.status, 503, "it cannot be read");
+    assert_eq!(server.queue.stats().depth, 0);
+    *rotated.secret.lock().unwrap() = Some(Arc::new(keys()));
+    assert_eq!(server.post(&[server.notification("A")]).await.status, 202, "nobody's");
+    assert_eq!(server.queue.stats().depth, 0);
+    *rotated.secret.lock().unwrap() = Some(Arc::new(new));
+    assert_eq!(server.post(&[server.notification("A"), server.notification("B")]).await.status, 202);
+    assert_eq!(server.queue.stats().depth, 2, "the first of a new key");
 }
 
 #[tokio::test]

@@ -194,25 +194,62 @@ async fn failures_of_the_surroundings_never_kill_an_item() {
 }
 
 #[tokio::test]
-async fn lifecycle_events_add_up_and_the_newest_subscription_counts() {
-    let lifecycle = |subscription_id: &str, events| {
+async fn lifecycle_events_add_up_and_the_newest_counts() {
+    let lifecycle = |subscription_id: &str, events, millis| {
         Item::V1Lifecycle(LifecycleItem {
             tenant_id: "t".to_owned(),
             subscription_uid: "u".to_owned(),
             subscription_id: subscription_id.to_owned(),
             events,
-            received_at: at(0),
+            received_at: at(millis),
         })
+    };
+    let stored = |leased: &Leased| match &leased.item {
+        Item::V1Lifecycle(item) => item.clone(),
+        Item::V1Event(_) => panic!("not a lifecycle item"),
     };
     let none = LifecycleEvents::default();
     let folder = folder();
     let queue = open(folder.path());
     let missed = LifecycleEvents { missed: true, ..none };
     let removed = LifecycleEvents { subscription_removed: true, ..none };
-    queue.append(vec![lifecycle("old", missed), lifecycle("new", removed)]).await.unwrap();
-    let Item::V1Lifecycle(item) = lease_one(&queue, 0).await.item else { panic!("not a lifecycle item") };
+    queue.append(vec![lifecycle("old", missed, 0), lifecycle("new", removed, 5)]).await.unwrap();
+    // The same once more: a request made after the first one does not answer it.
+    queue.append(vec![lifecycle("new", removed, 7_000)]).await.unwrap();
+    let first = lease_one(&queue, 7_000).await;
+    let item = stored(&first);
     assert_eq!(item.events, LifecycleEvents { missed: true, subscription_removed: true, ..none });
-    assert_eq!(item.subscription_id, "new");
+    assert_eq!((item.subscription_id.as_str(), item.received_at), ("new", at(7_000)));
+    // One that comes while it is being worked, and then waits with it.
+    queue.append(vec![lifecycle("new", missed, 8_000)]).await.unwrap();
+    queue.append(vec![lifecycle("new", missed, 9_000)]).await.unwrap();
+    queue.retry(&first.lease, at(9_000), Failure::GraphUnavailable).await.unwrap();
+    let item = stored(&lease_one(&queue, 9_000).await);
+    assert_eq!(item.events, LifecycleEvents { missed: true, subscription_removed: true, ..none });
+    assert_eq!(item.received_at, at(9_000));
+}
+
+#[tokio::test]
+async fn a_lifecycle_event_that_comes_back_from_the_dead_hides_no_newer_one() {
+    let missed = |subscription_id: &str, millis| {
+        Item::V1Lifecycle(LifecycleItem {
+            tenant_id: "t".to_owned(),
+            subscription_uid: "u".to_owned(),
+            subscription_id: subscription_id.to_owned(),
+            events: LifecycleEvents { missed: true, ..LifecycleEvents::default() },
+            received_at: at(millis),
+        })
+    };
+    let folder = folder();
+    let queue = EmbeddedQueue::open(folder.path(), &Options { max_attempts: 1, ..options() }).unwrap();
+    queue.append(vec![missed("old", 0)]).await.unwrap();
+    let lease = lease_one(&queue, 0).await.lease;
+    assert_eq!(queue.retry(&lease, at(0), Failure::Rejected).await, Ok(Retried::Dead));
+    queue.append(vec![missed("new", 5_000)]).await.unwrap();
+    let dead = queue.dead_letters(None, 1).await.unwrap();
+    assert_eq!(queue.redrive(&[dead[0].id], at(6_000)).await, Ok(1));
+    let Item::V1Lifecycle(item) = lease_one(&queue, 6_000).await.item else { panic!("not a lifecycle item") };
+    assert_eq!((item.subscription_id.as_str(), item.received_at), ("new", at(5_000)));
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ pub struct LifecycleItem {
     pub subscription_id: String,
     /// Everything that Graph said and that was merged into this item.
     pub events: LifecycleEvents,
-    /// When the oldest notification merged into this item arrived.
+    /// When the newest notification merged into this item arrived: what was done before it does not answer it.
     pub received_at: Timestamp,
 }
 
@@ -71,6 +71,11 @@ const SUBSCRIPTION_REMOVED: u8 = 1 << 2;
 const REAUTHORIZATION_REQUIRED: u8 = 1 << 3;
 const NOTIFIED: u8 = 1 << 4;
 
+/// Whether these are the flags of a lifecycle notification, each of which has one at least.
+pub(crate) fn is_lifecycle(flags: u8) -> bool {
+    flags & (MISSED | SUBSCRIPTION_REMOVED | REAUTHORIZATION_REQUIRED) != 0
+}
+
 /// Items with the same key are merged; the hash keeps rows and memory small whatever the ids' lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub(crate) [u8; 16]);
@@ -91,7 +96,7 @@ impl Item {
         }
     }
 
-    /// When the oldest notification merged into this item arrived.
+    /// When the notification that counts arrived: the oldest one about an event, the newest one about a subscription.
     pub fn received_at(&self) -> Timestamp {
         match self {
             Self::V1Event(event) => event.received_at,
@@ -125,7 +130,7 @@ impl Item {
         hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
     }
 
-    /// The item as it stands after merging: flags added, arrival of the first one.
+    /// The item as it stands after merging: flags added, and for an event the arrival of the first one.
     pub(crate) fn merged(self, flags: u8, first_received: Timestamp) -> Self {
         match self {
             Self::V1Event(mut event) => {
@@ -138,7 +143,6 @@ impl Item {
                 item.events.missed |= flags & MISSED != 0;
                 item.events.subscription_removed |= flags & SUBSCRIPTION_REMOVED != 0;
                 item.events.reauthorization_required |= flags & REAUTHORIZATION_REQUIRED != 0;
-                item.received_at = item.received_at.min(first_received);
                 Self::V1Lifecycle(item)
             }
         }

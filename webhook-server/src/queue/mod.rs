@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 pub use backoff::Backoff;
+pub(crate) use item::is_lifecycle;
 pub use item::{EventItem, Item, Key, LifecycleEvents, LifecycleItem};
 
 /// A durable queue of [`Item`]s.

@@ -14,7 +14,7 @@ use kube::{
 use roomkeeper_crds::{
     CalendarSubscription, CalendarSubscriptionStatus,
     annotation::MANAGER_WORKER,
-    calendar_subscription::{Delivery, DeliveryState, Lifecycle, LifecycleEvent, ResyncClaim},
+    calendar_subscription::{Delivery, DeliveryState, LifecycleEvent, LifecycleNotice, ResyncClaim},
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -118,15 +118,9 @@ impl DeliveryReports {
 
     /// Passes a lifecycle notification on; false when the CalendarSubscription is gone.
     pub(super) async fn lifecycle(&self, name: &ObjectName, item: &LifecycleItem) -> Result<bool, Failure> {
-        let Some(event) = most_severe(item.events) else { return Ok(false) };
         let Some(subscription) = self.of(name, &item.subscription_uid).await? else { return Ok(false) };
-        let reported = Lifecycle {
-            event,
-            received_at: Time(item.received_at),
-            subscription_id: item.subscription_id.clone(),
-        };
-        self.update(subscription, |_, delivery| Some(merged(delivery, &reported))).await?;
-        Ok(true)
+        let done = self.update(subscription, |_, delivery| Some(told(delivery, item))).await?;
+        Ok(!matches!(done, Update::Gone))
     }
 
     fn api(&self, namespace: &str) -> Api<CalendarSubscription> {
@@ -193,52 +187,76 @@ pub(super) fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// One of several that arrived together; what the operator does about it covers the lesser ones.
-fn most_severe(events: LifecycleEvents) -> Option<LifecycleEvent> {
-    if events.subscription_removed {
-        Some(LifecycleEvent::SubscriptionRemoved)
-    } else if events.missed {
-        Some(LifecycleEvent::Missed)
-    } else if events.reauthorization_required {
-        Some(LifecycleEvent::ReauthorizationRequired)
-    } else {
-        None
+/// `delivery` with all that the item stands for. What came from another pod, or with an earlier item, and is newer stays.
+fn told(delivery: Delivery, item: &LifecycleItem) -> Delivery {
+    let notice = LifecycleNotice {
+        received_at: Time(whole_second(item.received_at)),
+        subscription_id: item.subscription_id.clone(),
+    };
+    let mut lifecycle = delivery.lifecycle.clone();
+    for event in events(item.events) {
+        lifecycle.get_or_insert_default().note(event, &notice);
     }
+    Delivery { lifecycle, ..delivery }
 }
 
-/// A repeated delivery of what is reported already, or an older one, changes nothing.
-fn merged(delivery: Delivery, reported: &Lifecycle) -> Delivery {
-    let cut = Time(whole_second(reported.received_at.0));
-    let newer = delivery.lifecycle.as_ref().is_none_or(|known| {
-        known.received_at < cut
-            || (known.received_at == cut
-                && (known.event != reported.event || known.subscription_id != reported.subscription_id))
-    });
-    if newer {
-        Delivery { lifecycle: Some(Lifecycle { received_at: cut, ..reported.clone() }), ..delivery }
-    } else {
-        delivery
-    }
+fn events(events: LifecycleEvents) -> impl Iterator<Item = LifecycleEvent> {
+    LifecycleEvent::ALL.into_iter().filter(move |event| match event {
+        LifecycleEvent::Missed => events.missed,
+        LifecycleEvent::SubscriptionRemoved => events.subscription_removed,
+        LifecycleEvent::ReauthorizationRequired => events.reauthorization_required,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lifecycle(event: LifecycleEvent, at: &str) -> Lifecycle {
-        Lifecycle { event, received_at: Time(at.parse().unwrap()), subscription_id: "s".to_owned() }
+    const MISSED: LifecycleEvents =
+        LifecycleEvents { missed: true, subscription_removed: false, reauthorization_required: false };
+    const REAUTHORIZE: LifecycleEvents =
+        LifecycleEvents { missed: false, subscription_removed: false, reauthorization_required: true };
+
+    fn item(events: LifecycleEvents, at: &str) -> LifecycleItem {
+        LifecycleItem {
+            tenant_id: "t".to_owned(),
+            subscription_uid: "u".to_owned(),
+            subscription_id: "s".to_owned(),
+            events,
+            received_at: at.parse().unwrap(),
+        }
+    }
+
+    fn at(delivery: &Delivery, event: LifecycleEvent) -> Option<String> {
+        let notice = delivery.lifecycle.as_ref()?.of(event)?;
+        Some(notice.received_at.0.to_string())
     }
 
     #[test]
-    fn the_most_severe_of_several_is_reported() {
-        let all =
-            LifecycleEvents { missed: true, subscription_removed: true, reauthorization_required: true };
-        assert_eq!(most_severe(all), Some(LifecycleEvent::SubscriptionRemoved));
-        let two = LifecycleEvents { subscription_removed: false, ..all };
-        assert_eq!(most_severe(two), Some(LifecycleEvent::Missed));
-        let one = LifecycleEvents { missed: false, ..two };
-        assert_eq!(most_severe(one), Some(LifecycleEvent::ReauthorizationRequired));
-        assert_eq!(most_severe(LifecycleEvents::default()), None);
+    fn none_of_several_hides_another() {
+        let all = LifecycleEvents { subscription_removed: true, reauthorization_required: true, ..MISSED };
+        let first = told(Delivery::default(), &item(all, "2026-11-23T10:00:00.75Z"));
+        for event in LifecycleEvent::ALL {
+            assert_eq!(at(&first, event).as_deref(), Some("2026-11-23T10:00:00Z"), "{event:?}");
+        }
+        let second = told(first, &item(REAUTHORIZE, "2026-11-23T11:00:00Z"));
+        assert_eq!(at(&second, LifecycleEvent::Missed).as_deref(), Some("2026-11-23T10:00:00Z"));
+        assert_eq!(at(&second, LifecycleEvent::SubscriptionRemoved).as_deref(), Some("2026-11-23T10:00:00Z"));
+        assert_eq!(
+            at(&second, LifecycleEvent::ReauthorizationRequired).as_deref(),
+            Some("2026-11-23T11:00:00Z")
+        );
+    }
+
+    #[test]
+    fn what_another_pod_kept_back_is_told_behind_something_newer() {
+        let newer = told(Delivery::default(), &item(REAUTHORIZE, "2026-11-23T11:00:00Z"));
+        let both = told(newer, &item(MISSED, "2026-11-23T10:00:00Z"));
+        assert_eq!(at(&both, LifecycleEvent::Missed).as_deref(), Some("2026-11-23T10:00:00Z"));
+        assert_eq!(
+            at(&both, LifecycleEvent::ReauthorizationRequired).as_deref(),
+            Some("2026-11-23T11:00:00Z")
+        );
     }
 
     #[test]
@@ -257,16 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_or_an_older_one_changes_nothing() {
+    fn a_replay_or_an_older_one_of_its_kind_changes_nothing() {
         let state = Some(DeliveryState::Receiving);
-        let missed = lifecycle(LifecycleEvent::Missed, "2026-11-23T10:00:00.75Z");
-        let first = merged(Delivery { state, ..Delivery::default() }, &missed);
+        let missed = item(MISSED, "2026-11-23T10:00:00.75Z");
+        let first = told(Delivery { state, ..Delivery::default() }, &missed);
         assert_eq!(first.state, state);
-        assert_eq!(first.lifecycle, Some(lifecycle(LifecycleEvent::Missed, "2026-11-23T10:00:00Z")));
-        assert_eq!(merged(first.clone(), &missed), first);
-        let older = lifecycle(LifecycleEvent::SubscriptionRemoved, "2026-11-23T09:00:00Z");
-        assert_eq!(merged(first.clone(), &older), first);
-        let newer = lifecycle(LifecycleEvent::ReauthorizationRequired, "2026-11-23T11:00:00Z");
-        assert_eq!(merged(first, &newer).lifecycle, Some(newer));
+        assert_eq!(told(first.clone(), &missed), first);
+        assert_eq!(told(first.clone(), &item(MISSED, "2026-11-23T09:00:00Z")), first);
+        let later = told(first, &item(MISSED, "2026-11-23T10:00:01Z"));
+        assert_eq!(at(&later, LifecycleEvent::Missed).as_deref(), Some("2026-11-23T10:00:01Z"));
     }
 }

@@ -157,6 +157,7 @@ impl Parts {
         match self.permissions.ask(&subject.name, subject.item).await.map_err(Setback::Failed)? {
             Answer::Allowed(permit) => Ok(Ok(*permit)),
             Answer::Unsettled => Err(Setback::Unsettled),
+            Answer::Locked => Err(Setback::Failed(Failure::AccessDenied)),
             Answer::Denied(Denial::WrongUser) => {
                 let (user, subscription) =
                     (log_hash(&subject.item.user_id), log_hash(&subject.item.subscription_uid));

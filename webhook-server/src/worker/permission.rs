@@ -23,6 +23,8 @@ pub enum Answer {
     Denied(Denial),
     /// The operator has not set the subscription up yet.
     Unsettled,
+    /// The tenant does not let the app in any more, says the operator: nothing is sent until it does again.
+    Locked,
 }
 
 /// Why a calendar may not be read.
@@ -179,6 +181,11 @@ fn second_look(
         && consent.spec.granted.notice_version != scope.spec.consent.notice_version
     {
         return denial(Denial::NoticeOutdated);
+    }
+    // A token given before may still be good, which is no reason to use it.
+    let status = scope.status.as_ref();
+    if status.is_some_and(|one| one.credential_refused().or(one.permission_refused()).is_some()) {
+        return Answer::Locked;
     }
     Answer::Allowed(Box::new(Permit::new(references.subscription.clone(), scope, asked)))
 }

@@ -21,7 +21,7 @@ async fn traffic_is_reported_once_and_lifecycle_events_as_they_come() {
 
     worker.work(world.item()).await;
     let first = get().await;
-    assert_eq!(said(&first), (Some(DeliveryState::Receiving), None));
+    assert_eq!(said(&first), (Some(DeliveryState::Receiving), vec![]));
     calendar.put(event(2));
     worker.work(world.item()).await;
     assert_eq!(
@@ -33,10 +33,15 @@ async fn traffic_is_reported_once_and_lifecycle_events_as_they_come() {
     let missed = LifecycleEvents { missed: true, ..LifecycleEvents::default() };
     worker.work(lifecycle(&world, missed)).await;
     let second = get().await;
-    assert_eq!(said(&second), (Some(DeliveryState::Receiving), Some(LifecycleEvent::Missed)));
+    assert_eq!(said(&second), (Some(DeliveryState::Receiving), vec![LifecycleEvent::Missed]));
     let status = second.status.unwrap();
     assert!(status.user_id.is_some() && status.consent.is_some(), "the operator's part is untouched");
     assert_eq!(worker.done("lifecycle"), 1);
+
+    let authorize = LifecycleEvents { reauthorization_required: true, ..LifecycleEvents::default() };
+    worker.work(lifecycle(&world, authorize)).await;
+    let both = vec![LifecycleEvent::Missed, LifecycleEvent::ReauthorizationRequired];
+    assert_eq!(said(&get().await).1, both, "a later one hides none");
 }
 
 #[tokio::test]

@@ -363,7 +363,10 @@ pub fn lifecycle(world: &World, events: LifecycleEvents) -> Item {
     })
 }
 
-pub fn said(subscription: &CalendarSubscription) -> (Option<DeliveryState>, Option<LifecycleEvent>) {
+/// What is reported: the state, and which lifecycle notifications.
+pub fn said(subscription: &CalendarSubscription) -> (Option<DeliveryState>, Vec<LifecycleEvent>) {
     let delivery = subscription.status.as_ref().and_then(|status| status.delivery.as_ref());
-    (delivery.and_then(|d| d.state), delivery.and_then(|d| d.lifecycle.as_ref()).map(|l| l.event))
+    let lifecycle = delivery.and_then(|delivery| delivery.lifecycle.clone()).unwrap_or_default();
+    let told = LifecycleEvent::ALL.into_iter().filter(|event| lifecycle.of(*event).is_some()).collect();
+    (delivery.and_then(|delivery| delivery.state), told)
 }

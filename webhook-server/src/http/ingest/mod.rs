@@ -13,7 +13,7 @@ mod resource;
 
 use self::body::Unread;
 use self::envelope::{BadEnvelope, NotTaken};
-use crate::metrics::ingest::{IngestMetrics, Reason};
+use crate::metrics::ingest::{Dropped, IngestMetrics, Reason};
 use crate::queue::{AppendError, Item, Queue};
 use axum::Router;
 use axum::body::Body;
@@ -142,9 +142,17 @@ impl Inner {
 
         let received_at = Timestamp::now();
         let mut items = Vec::with_capacity(raw.len());
-        let mut dropped = 0_usize;
+        let (mut dropped, mut looked_again) = (0_usize, false);
         for raw in raw {
-            match envelope::item(raw, &*self.origins, received_at) {
+            let mut item = envelope::item(raw, &*self.origins, received_at);
+            if matches!(item, Err(NotTaken::Dropped(Dropped::UnknownKey))) && !looked_again {
+                looked_again = self.origins.looked_again().await;
+                if !looked_again {
+                    return Err(Reason::NoKeys);
+                }
+                item = envelope::item(raw, &*self.origins, received_at);
+            }
+            match item {
                 Ok(item) => items.push(item),
                 // Nothing is stored yet, so the whole request can be sent again.
                 Err(NotTaken::NoKeys) => return Err(Reason::NoKeys),

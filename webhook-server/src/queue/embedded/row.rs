@@ -106,6 +106,11 @@ pub(super) fn decode(row: &[u8]) -> Result<Item, Undecodable> {
     Ok(item.merged(head.flags, first))
 }
 
+/// When the notification that a row tells of arrived; `None` where the row cannot be read.
+pub(super) fn received_at(row: &[u8]) -> Option<Timestamp> {
+    decode(row).ok().map(|item| item.received_at())
+}
+
 fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], Undecodable> {
     let (head, rest) = from.split_first_chunk::<N>().ok_or(Undecodable)?;
     *from = rest;

@@ -3,7 +3,9 @@
 use super::engine::{EngineError, Tables, database};
 use super::index::{Index, Millis, Phase, RowState, Slot, Waiting};
 use super::row::{self, Head};
-use crate::queue::{AppendError, DeadLetter, DeadReason, Failure, Key, Lease, LeaseError, Leased, Retried};
+use crate::queue::{
+    AppendError, DeadLetter, DeadReason, Failure, Key, Lease, LeaseError, Leased, Retried, is_lifecycle,
+};
 use redb::ReadableTable;
 use std::collections::HashSet;
 
@@ -154,7 +156,8 @@ impl State {
     }
 
     /// Lets a stored row stand for an arrival too. Nothing is written where the row says it all already: the row is
-    /// durable, or becomes so in this transaction.
+    /// durable, or becomes so in this transaction. Of lifecycle notifications the newest one's time counts, so that each
+    /// writes.
     fn merge(
         &mut self,
         tables: &mut Tables<'_>,
@@ -162,14 +165,17 @@ impl State {
         arrival: &mut Arrival,
     ) -> Result<RowState, EngineError> {
         let flags = row.flags | arrival.head.flags;
+        let same_origin = arrival.head.origin == row.origin;
         self.totals.coalesced += 1;
-        if flags == row.flags && arrival.head.origin == row.origin {
+        if flags == row.flags && same_origin && !is_lifecycle(flags) {
             return Ok(row);
         }
         let Some(mut bytes) = read(tables, row.seq)? else { return Ok(row) };
         let Ok(stored) = Head::read(&bytes) else { return Ok(row) };
-        let merged = Head { flags, origin: arrival.head.origin, ..stored };
-        if arrival.head.origin != row.origin {
+        let replaces = if is_lifecycle(flags) { is_newer(&arrival.bytes, &bytes) } else { !same_origin };
+        let origin = if replaces { arrival.head.origin } else { stored.origin };
+        let merged = Head { flags, origin, ..stored };
+        if replaces {
             bytes.clone_from(&arrival.bytes);
         }
         merged.patch(&mut bytes);
@@ -290,15 +296,18 @@ impl State {
         let single = Slot { next: None, ..slot };
         let (older, newer) = (read(tables, slot.row.seq)?, read(tables, waiting.row.seq)?);
         let (Some(older), Some(mut newer)) = (older, newer) else { return Ok(single) };
-        let (Ok(older), Ok(head)) = (Head::read(&older), Head::read(&newer)) else { return Ok(single) };
+        let (Ok(old), Ok(new)) = (Head::read(&older), Head::read(&newer)) else { return Ok(single) };
+        // What waits can be a dead letter that came back, and then is the older one.
+        let stays = is_lifecycle(new.flags) && !is_newer(&newer, &older);
         let head = Head {
-            flags: older.flags | head.flags,
-            attempts: older.attempts,
-            failure: older.failure,
-            not_before: older.not_before,
-            first_received: older.first_received.min(head.first_received),
-            ..head
+            flags: old.flags | new.flags,
+            first_received: old.first_received.min(new.first_received),
+            origin: if stays { old.origin } else { new.origin },
+            ..old
         };
+        if stays {
+            newer = older;
+        }
         head.patch(&mut newer);
         self.write(tables, slot.row.seq, &newer)?;
         tables.items.remove(waiting.row.seq).map_err(database("remove a row"))?;
@@ -426,6 +435,11 @@ pub(super) fn dead_letters(
         });
     }
     Ok(out)
+}
+
+/// Whether what one row tells of arrived no earlier than what another tells of.
+fn is_newer(row: &[u8], than: &[u8]) -> bool {
+    row::received_at(row) >= row::received_at(than)
 }
 
 fn read(tables: &Tables<'_>, seq: u64) -> Result<Option<Vec<u8>>, EngineError> {

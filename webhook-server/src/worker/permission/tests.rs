@@ -64,6 +64,7 @@ enum Told {
     Allowed,
     Denied(Denial),
     Unsettled,
+    Locked,
 }
 
 fn answer(change: impl FnOnce(&mut World)) -> Told {
@@ -84,6 +85,7 @@ fn answer(change: impl FnOnce(&mut World)) -> Told {
         Answer::Allowed(_) => Told::Allowed,
         Answer::Denied(denial) => Told::Denied(denial),
         Answer::Unsettled => Told::Unsettled,
+        Answer::Locked => Told::Locked,
     }
 }
 
@@ -127,6 +129,29 @@ async fn anything_else_denies() {
     ];
     for (number, (denial, change)) in table.into_iter().enumerate() {
         assert_eq!(answer(change), Told::Denied(denial), "case {number}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_that_does_not_let_the_app_in_is_left_alone() {
+    let with = |type_: &str, status: &str, reason: &str| {
+        answer(|w| {
+            w.scope["status"] = json!({"conditions": [{
+                "type": type_, "status": status, "reason": reason, "message": "",
+                "lastTransitionTime": "2026-11-02T00:00:00Z",
+            }]});
+        })
+    };
+    assert_eq!(with("CredentialsValid", "False", "AuthFailed"), Told::Locked);
+    assert_eq!(with("MembersResolved", "False", "PermissionMissing"), Told::Locked);
+    for (type_, status, reason) in [
+        ("CredentialsValid", "True", "TokenAcquired"),
+        ("CredentialsValid", "False", "Unreachable"),
+        ("MembersResolved", "False", "ShrinkHeld"),
+        ("MembersResolved", "True", "PermissionMissing"),
+        ("Ready", "False", "PermissionMissing"),
+    ] {
+        assert_eq!(with(type_, status, reason), Told::Allowed, "{type_}={status}/{reason}");
     }
 }
 

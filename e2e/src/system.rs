@@ -113,6 +113,11 @@ impl System {
         format!("https://127.0.0.1:{}", self.webhook_port)
     }
 
+    /// Certificate and key for whoever serves under the public URL, in PEM files.
+    pub fn server_certificate(&self) -> (&Path, &Path) {
+        (&self.tls.certificate, &self.tls.key)
+    }
+
     /// Folder of logs, certificates and audit.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     context::Process,
-    failpoint::{Failpoint, around},
+    failpoint::{At, Delete, FinalizerOff, FinalizerOn, Live, Status, around},
     key::Key,
     lease::NotLeader,
 };
@@ -96,9 +96,9 @@ pub async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> R
 ///
 /// # Errors
 /// See [`ApiError`].
-pub async fn live<K: Object>(client: &Client, key: &Key) -> Result<Option<K>, ApiError> {
+pub async fn live<K: Object + At<Live>>(client: &Client, key: &Key) -> Result<Option<K>, ApiError> {
     let api: Api<Guarded<K>> = Api::namespaced(client.clone(), &key.namespace);
-    match bounded(api.get_opt(&key.name)).await? {
+    match around(K::PLACE, bounded(api.get_opt(&key.name))).await? {
         None => Ok(None),
         Some(DeserializeGuard(object)) => object.map(Some).map_err(|_| ApiError::Undecodable),
     }
@@ -108,32 +108,51 @@ pub async fn live<K: Object>(client: &Client, key: &Key) -> Result<Option<K>, Ap
 ///
 /// # Errors
 /// A conflict when the object was deleted, or replaced by another of the same name.
-pub async fn apply_status<K: Object>(
+pub async fn apply_status<K: Object + At<Status>>(
     process: &Process,
     object: &K,
     status: &impl Serialize,
 ) -> Result<(), ApiError> {
+    apply_status_to(process, object, None, status).await.map(drop)
+}
+
+/// As [`apply_status`], where a version is given only to exactly that one; returns the object as it is then, if it decodes.
+///
+/// # Errors
+/// Also a conflict when it has another version by now.
+pub async fn apply_status_to<K: Object + At<Status>>(
+    process: &Process,
+    object: &K,
+    version: Option<&str>,
+    status: &impl Serialize,
+) -> Result<Option<K>, ApiError> {
     process.deadline.check()?;
     let key = Key::of(object);
-    let body = json!({
+    let mut body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
         "metadata": {"name": key.name, "uid": object.uid()},
         "status": status,
     });
+    if let (Some(version), Some(metadata)) = (version, body.get_mut("metadata")) {
+        metadata["resourceVersion"] = version.into();
+    }
     let api: Api<Guarded<K>> = Api::namespaced(process.kube.clone(), &key.namespace);
     let params = PatchParams::apply(annotation::MANAGER_OPERATOR).force();
     let patch = Patch::Apply(&body);
     let call = bounded(api.patch_status(&key.name, &params, &patch));
-    around(Failpoint::BeforeStatus, Failpoint::AfterStatus, call).await?;
-    Ok(())
+    let DeserializeGuard(written) = around(K::PLACE, call).await?;
+    Ok(written.ok().map(|mut written| {
+        written.meta_mut().managed_fields = None;
+        written
+    }))
 }
 
 /// Adds a finalizer.
 ///
 /// # Errors
 /// A conflict when the object changed since it was read.
-pub async fn add_finalizer<K: Object>(
+pub async fn add_finalizer<K: Object + At<FinalizerOn>>(
     process: &Process,
     object: &K,
     finalizer: &str,
@@ -141,14 +160,14 @@ pub async fn add_finalizer<K: Object>(
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(finalizer.to_owned());
     let call = set_finalizers(process, object, &finalizers);
-    around(Failpoint::BeforeFinalizerAdded, Failpoint::AfterFinalizerAdded, call).await
+    around(K::PLACE, call).await
 }
 
 /// Takes a finalizer away; an object that is gone has none.
 ///
 /// # Errors
 /// A conflict when the object changed since it was read.
-pub async fn remove_finalizer<K: Object>(
+pub async fn remove_finalizer<K: Object + At<FinalizerOff>>(
     process: &Process,
     object: &K,
     finalizer: &str,
@@ -156,7 +175,7 @@ pub async fn remove_finalizer<K: Object>(
     let finalizers: Vec<String> =
         object.finalizers().iter().filter(|present| *present != finalizer).cloned().collect();
     let call = set_finalizers(process, object, &finalizers);
-    match around(Failpoint::BeforeFinalizerRemoved, Failpoint::AfterFinalizerRemoved, call).await {
+    match around(K::PLACE, call).await {
         Err(error) if error.code() == Some(404) => Ok(()),
         result => result,
     }
@@ -185,12 +204,12 @@ async fn set_finalizers<K: Object>(
 ///
 /// # Errors
 /// A conflict when it changed since.
-pub async fn delete<K: Object>(process: &Process, object: &K) -> Result<(), ApiError> {
+pub async fn delete<K: Object + At<Delete>>(process: &Process, object: &K) -> Result<(), ApiError> {
     process.deadline.check()?;
     let key = Key::of(object);
     let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
     let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     let api: Api<Guarded<K>> = Api::namespaced(process.kube.clone(), &key.namespace);
-    bounded(api.delete(&key.name, &params)).await?;
+    around(K::PLACE, bounded(api.delete(&key.name, &params))).await?;
     Ok(())
 }

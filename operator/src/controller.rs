@@ -10,6 +10,7 @@ use std::{
 
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use kube::ResourceExt as _;
+use prometheus::IntGauge;
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     task::{JoinError, JoinHandle},
@@ -48,6 +49,7 @@ pub async fn run<K: Reconcile>(
     let concurrency = usize::from(context.process.settings.concurrency);
     let (mut due, mut running) = (Due::default(), FuturesUnordered::new());
     let mut busy = HashSet::new();
+    let mut unseen = Unseen::new::<K>(&context);
     loop {
         while running.len() < concurrency
             && let Some(key) = due.take(Instant::now(), |key| !busy.contains(key))
@@ -65,12 +67,41 @@ pub async fn run<K: Reconcile>(
             Some(key) = queue.recv() => due.at(key, Instant::now()),
             Some((key, ended)) = running.next(), if !running.is_empty() => {
                 busy.remove(&key);
+                unseen.looked_at(&key);
                 settle::<K>(&mut due, key, ended);
             }
             () = sleep_until(next) => {}
         }
     }
     while running.next().await.is_some() {}
+}
+
+/// How many of the objects that a leadership began with have not been looked at yet.
+struct Unseen {
+    began_with: usize,
+    looked_at: HashSet<Arc<Key>>,
+    gauge: IntGauge,
+}
+
+impl Unseen {
+    fn new<K: Reconcile>(context: &Context) -> Self {
+        let began_with = K::kept(context).len();
+        let gauge = context.process.metrics.unseen.with_label_values(&[&*K::kind(&())]);
+        gauge.set(i64::try_from(began_with).unwrap_or(i64::MAX));
+        Self { began_with, looked_at: HashSet::new(), gauge }
+    }
+
+    fn looked_at(&mut self, key: &Arc<Key>) {
+        if self.began_with == 0 || !self.looked_at.insert(Arc::clone(key)) {
+            return;
+        }
+        let left = self.began_with.saturating_sub(self.looked_at.len());
+        self.gauge.set(i64::try_from(left).unwrap_or(i64::MAX));
+        if left == 0 {
+            // Nothing more is asked of it, so that its memory is given back.
+            (self.began_with, self.looked_at) = (0, HashSet::new());
+        }
+    }
 }
 
 async fn sleep_until(time: Option<Instant>) {

@@ -17,6 +17,8 @@ pub struct Metrics {
     pub leader: IntGauge,
     /// CalendarSubscriptions by state.
     pub subscriptions: IntGaugeVec,
+    /// Objects by kind that this leadership began with and has not looked at yet; absent before the lists are complete.
+    pub unseen: IntGaugeVec,
     /// BookingRecords deleted because they had expired.
     pub records_expired: IntCounter,
     /// About the life of subscriptions.
@@ -38,6 +40,13 @@ impl Metrics {
             subscriptions: IntGaugeVec::new(
                 Opts::new("roomkeeper_subscriptions", "CalendarSubscriptions by state"),
                 &["state"],
+            )?,
+            unseen: IntGaugeVec::new(
+                Opts::new(
+                    "roomkeeper_objects_unseen",
+                    "Objects that this leadership began with and has not looked at yet",
+                ),
+                &["kind"],
             )?,
             records_expired: IntCounter::new(
                 "roomkeeper_bookingrecords_expired_total",
@@ -63,6 +72,7 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.leader.clone()))?;
         registry.register(Box::new(metrics.subscriptions.clone()))?;
+        registry.register(Box::new(metrics.unseen.clone()))?;
         registry.register(Box::new(metrics.records_expired.clone()))?;
         registry.register(Box::new(metrics.reconciles.clone()))?;
         registry.register(Box::new(metrics.reconcile_duration.clone()))?;

@@ -10,6 +10,9 @@ use crate::system::apply;
 /// Where the scopes and everything about them is.
 pub(super) const NAMESPACE: &str = "fortnight";
 
+/// Longer than the two weeks.
+const TOKEN_LIFE_SECONDS: u32 = 30 * 86_400;
+
 /// Writes to the API server at the same time.
 const AT_ONCE: usize = 16;
 
@@ -18,11 +21,33 @@ pub(super) struct People {
     tenants: Vec<(String, usize)>,
 }
 
+/// Somebody's mailbox.
+#[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the names are Graph's")]
+pub(super) struct Mailbox {
+    pub(super) tenant_id: String,
+    pub(super) client_id: String,
+    pub(super) user_id: String,
+}
+
 impl People {
     /// Mailboxes shared out evenly.
     pub(super) fn new(tenants: usize, mailboxes: usize) -> Self {
         let share = |number: usize| mailboxes / tenants + usize::from(number < mailboxes % tenants);
         Self { tenants: (0..tenants).map(|number| (guid(1, number, 0), share(number))).collect() }
+    }
+
+    /// Everybody's mailbox.
+    pub(super) fn mailboxes(&self) -> Vec<Mailbox> {
+        let of = |(number, (tenant_id, mailboxes)): (usize, &(String, usize))| {
+            let one = |user| Mailbox {
+                tenant_id: tenant_id.clone(),
+                client_id: guid(3, number, 0),
+                user_id: guid(2, number, user),
+            };
+            (0..*mailboxes).map(one).collect::<Vec<_>>()
+        };
+        self.tenants.iter().enumerate().flat_map(of).collect()
     }
 
     /// The world of the Graph simulator.
@@ -52,7 +77,9 @@ impl People {
                 })
             })
             .collect();
-        json!({"tenants": tenants})
+        // The operator measures a token's life by a clock that does not go ahead, and takes only so many refusals in a minute
+        // of it: an hour that passes in a second is none of its cases.
+        json!({"tenants": tenants, "tokenLifetimeSeconds": TOKEN_LIFE_SECONDS})
     }
 
     /// Makes scopes and consents; the operator makes the rest from them. `roles` is the example that lets the daemons read the

@@ -32,6 +32,13 @@ impl Time {
         self.write();
     }
 
+    /// Has the operator go by the API server's time again, which never went ahead: how long ago a deletion was asked for is
+    /// the difference between the two.
+    pub fn as_the_api_server(&mut self) {
+        self.ahead = 0;
+        self.write();
+    }
+
     fn write(&self) {
         // Renamed into place: a reader never sees half a number.
         let next = self.file.with_extension("next");

@@ -13,13 +13,19 @@
 
 mod clock;
 mod crash;
+mod life;
 mod phoenix;
+mod stage;
 
 #[path = "../cluster/endpoint.rs"]
 mod endpoint;
 #[path = "../cluster/graph.rs"]
 mod graph;
+#[path = "../cluster/product.rs"]
+mod product;
 #[path = "../cluster/site.rs"]
 mod site;
+#[path = "../cluster/way.rs"]
+mod way;
 #[path = "../cluster/world.rs"]
 mod world;

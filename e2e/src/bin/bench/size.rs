@@ -26,6 +26,19 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Time without a reconciliation after which it is through.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// Kinds of which there are many.
+const KINDS: [&str; 3] = ["CalendarSubscription", "BookingRecord", "ConsentRecord"];
+
+/// How long it took from the start of the program.
+struct Synced {
+    /// Until every subscription was counted as active.
+    counted: Duration,
+    /// Until every list was complete.
+    listed: Duration,
+    /// Until every object of every kind had been looked at.
+    seen: Duration,
+}
+
 struct Place {
     control_plane: ControlPlane,
     system: System,
@@ -48,14 +61,31 @@ impl Place {
         Ok(Self { control_plane, system, population, _webhook: webhook, _folder: folder })
     }
 
-    /// Starts an operator; returns it once it counts all people as subscribed, and how long that took.
-    async fn start(&self, people: usize) -> anyhow::Result<(Daemon, Duration)> {
+    /// Starts an operator; returns it once it is synced, and how long what took.
+    async fn start(&self, people: usize) -> anyhow::Result<(Daemon, Synced)> {
         let began = Instant::now();
         let operator = self.system.operator("operator", &[]).await?;
-        let line = format!("roomkeeper_subscriptions{{state=\"active\"}} {people}");
-        wait::until(&line, SETTLE, async || Ok(operator.metrics().await?.contains(&line).then_some(())))
+        let wait = async |line: String| {
+            wait::until(&line, SETTLE, async || {
+                Ok(operator.metrics().await?.lines().any(|one| one == line).then_some(()))
+            })
+            .await
+        };
+        wait(format!("roomkeeper_subscriptions{{state=\"active\"}} {people}")).await?;
+        let counted = began.elapsed();
+        // These figures are there once every list is complete, and go down to zero as object after object is looked at.
+        for kind in KINDS {
+            let name = format!("roomkeeper_objects_unseen{{kind=\"{kind}\"}} ");
+            wait::until("every list", SETTLE, async || {
+                Ok(operator.metrics().await?.contains(&name).then_some(()))
+            })
             .await?;
-        Ok((operator, began.elapsed()))
+        }
+        let listed = began.elapsed();
+        for kind in KINDS {
+            wait(format!("roomkeeper_objects_unseen{{kind=\"{kind}\"}} 0")).await?;
+        }
+        Ok((operator, Synced { counted, listed, seen: began.elapsed() }))
     }
 
     async fn end(self) -> anyhow::Result<()> {
@@ -83,16 +113,20 @@ pub(crate) async fn memory() -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Time from the start of the program until it knows all objects: lists complete, every subscription looked at.
+/// Time from the start of the program until it is synced: lists complete, every object of every kind looked at.
 pub(crate) async fn restart() -> anyhow::Result<Report> {
     eprintln!("restart: starting");
     let mut place = Place::new(LARGE).await?;
     eprintln!("restart: {LARGE} people, each with a booking");
     place.population.grow(&place.system, LARGE).await?;
     place.population.book().await?;
-    let (operator, known) = place.start(LARGE).await?;
+    let (operator, synced) = place.start(LARGE).await?;
     let mut report = Report::default();
-    report.put("seconds", known.as_secs_f64());
+    report.put("seconds", synced.seen.as_secs_f64());
+    report.put("seconds_until_lists_complete", synced.listed.as_secs_f64());
+    report.put("seconds_until_all_counted", synced.counted.as_secs_f64());
+    #[allow(clippy::cast_precision_loss, reason = "a hundred thousand")]
+    report.put("looked_at_per_second", (KINDS.len() * LARGE) as f64 / synced.seen.as_secs_f64());
     report.put("mib_with_records", mebibytes(&operator, "VmRSS")?);
     report.put("mib_with_records_peak", mebibytes(&operator, "VmHWM")?);
     operator.process.stop(Duration::from_secs(25)).await?;

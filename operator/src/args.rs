@@ -57,6 +57,10 @@ pub struct Args {
     /// a shorter time asks more often than silence calls for.
     #[arg(long, env = "ROOMKEEPER_RESYNC_AFTER_SILENCE", default_value = "24h", value_parser = duration)]
     pub resync_after_silence: Duration,
+    /// Every calendar is read again after this time, up to a quarter sooner so that not all are read at once, whatever was heard
+    /// of it; 0s: never.
+    #[arg(long, env = "ROOMKEEPER_RESYNC_EVERY", default_value = "168h", value_parser = duration)]
+    pub resync_every: Duration,
     /// Objects of one kind that are worked on at the same time.
     #[arg(long, env = "ROOMKEEPER_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
@@ -93,6 +97,9 @@ pub enum ArgsError {
     /// Reading without end is no rest.
     #[error("--resync-after-silence {0:?} must be at least 1s")]
     Silence(Duration),
+    /// Reading without end is no rest.
+    #[error("--resync-every {0:?} must be at least 1s, or 0s to leave it")]
+    Periodic(Duration),
     /// Without an identity two replicas could not be told apart.
     #[error("the host's name cannot be read ({0}): set --identity")]
     Identity(std::io::Error),
@@ -125,6 +132,8 @@ pub struct Settings {
     pub life_minutes: u32,
     /// Silence after which a calendar is read again.
     pub resync_after_silence: Duration,
+    /// Time after which every calendar is read again; `None`: never.
+    pub resync_every: Option<Duration>,
     /// Objects per kind at the same time.
     pub concurrency: u16,
     /// What may be sent to Graph.
@@ -160,6 +169,10 @@ impl Args {
         if self.resync_after_silence < Duration::from_secs(1) {
             return Err(ArgsError::Silence(self.resync_after_silence));
         }
+        let resync_every = Some(self.resync_every).filter(|every| !every.is_zero());
+        if resync_every.is_some_and(|every| every < Duration::from_secs(1)) {
+            return Err(ArgsError::Periodic(self.resync_every));
+        }
         let identity = match self.identity {
             Some(identity) => identity,
             None => host_name().map_err(ArgsError::Identity)?,
@@ -177,6 +190,7 @@ impl Args {
             lease,
             life_minutes: self.subscription_life_minutes,
             resync_after_silence: self.resync_after_silence,
+            resync_every,
             concurrency: self.concurrency,
             budgets: BudgetSettings { writes: self.subscription_writes, ..BudgetSettings::default() },
         })
@@ -216,6 +230,7 @@ mod tests {
         assert_eq!(settings.lease.renew_deadline, Duration::from_secs(30));
         assert_eq!(settings.lease.retry, Duration::from_secs(5));
         assert_eq!(settings.resync_after_silence, Duration::from_hours(24));
+        assert_eq!(settings.resync_every, Some(Duration::from_hours(7 * 24)));
         assert_eq!((settings.life_minutes, settings.concurrency), (10_065, 8));
         assert_eq!((settings.budgets.writes.get(), settings.budgets.period), (500, Duration::from_secs(20)));
     }
@@ -229,6 +244,9 @@ mod tests {
         assert!(matches!(lease, Err(ArgsError::Lease(..))));
         let silence = settings(&[url[0], url[1], "--resync-after-silence", "0s"]);
         assert!(silence.unwrap_err().to_string().starts_with("--resync-after-silence 0ns"));
+        let every = |time| settings(&[url[0], url[1], "--resync-every", time]);
+        assert!(every("10ms").unwrap_err().to_string().starts_with("--resync-every 10ms"));
+        assert_eq!(every("0s").unwrap().resync_every, None);
         let host = settings(&[url[0], url[1], "--allowed-host", "https://a.example"]);
         assert!(host.unwrap_err().to_string().starts_with("--allowed-host"));
         let file = settings(&[url[0], url[1], "--graph-ca", "does-not-exist.pem"]);

@@ -3,7 +3,15 @@
 //! A run of two weeks has to be rehearsed in minutes. With the feature `rehearsal`, which no shipped program has, the clock goes
 //! ahead of the system's by what a file says.
 
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
 use jiff::Timestamp;
+
+/// When the process first asked how much time had passed.
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Tells the time. Clones tell the same.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +25,11 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         let system = Timestamp::now();
         system.checked_add(self.ahead()).unwrap_or(system)
+    }
+
+    /// Time since some moment of this process. It passes evenly, whatever is done to the system's clock.
+    pub fn passed(&self) -> Duration {
+        BEGINNING.elapsed().saturating_add(Duration::try_from(self.ahead()).unwrap_or_default())
     }
 
     #[cfg(feature = "rehearsal")]

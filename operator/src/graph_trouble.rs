@@ -30,6 +30,7 @@ pub fn text(error: &GraphError) -> String {
         GraphError::Audit { .. }
         | GraphError::Held { .. }
         | GraphError::Paused { .. }
+        | GraphError::Exhausted { .. }
         | GraphError::Argument(_)
         | GraphError::Assertion(_) => error.to_string(),
     }

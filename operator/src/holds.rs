@@ -10,8 +10,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-
 use crate::{backoff, clock::Clock};
 
 /// Which attempt a hold is about.
@@ -30,8 +28,8 @@ impl Attempt {
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     failures: u32,
-    since: Timestamp,
-    delay: Duration,
+    /// By the time that has passed, not by the wall clock, which can be set.
+    until: Duration,
     /// `None`: nothing may be sent at all.
     attempt: Option<Attempt>,
 }
@@ -55,9 +53,7 @@ impl Holds {
         if hold.attempt.is_some_and(|held| held != attempt) {
             return None;
         }
-        // A clock that was set back prolongs no hold beyond its own length.
-        let passed = Duration::try_from(self.clock.now().duration_since(hold.since)).unwrap_or_default();
-        hold.delay.checked_sub(passed).filter(|left| !left.is_zero())
+        hold.until.checked_sub(self.clock.passed()).filter(|left| !left.is_zero())
     }
 
     /// The attempt failed: it waits for a growing time, which is returned.
@@ -68,25 +64,29 @@ impl Holds {
             _ => 1,
         };
         let delay = backoff::delay(failures, jitter);
-        all.insert(uid.to_owned(), Hold { failures, since: self.clock.now(), delay, attempt: Some(attempt) });
+        all.insert(uid.to_owned(), Hold { failures, until: self.after(delay), attempt: Some(attempt) });
         delay
     }
 
     /// The attempt waits for exactly this time.
     pub fn wait(&self, uid: &str, attempt: Attempt, delay: Duration) {
-        let hold = Hold { failures: 0, since: self.clock.now(), delay, attempt: Some(attempt) };
+        let hold = Hold { failures: 0, until: self.after(delay), attempt: Some(attempt) };
         self.all().insert(uid.to_owned(), hold);
     }
 
     /// Nothing is sent for this object for exactly this time: the remote side asked for it.
     pub fn wait_with_all(&self, uid: &str, delay: Duration) {
-        let hold = Hold { failures: 0, since: self.clock.now(), delay, attempt: None };
+        let hold = Hold { failures: 0, until: self.after(delay), attempt: None };
         self.all().insert(uid.to_owned(), hold);
     }
 
     /// Success, or the object is gone.
     pub fn clear(&self, uid: &str) {
         self.all().remove(uid);
+    }
+
+    fn after(&self, delay: Duration) -> Duration {
+        self.clock.passed().saturating_add(delay)
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, Hold>> {

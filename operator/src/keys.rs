@@ -12,6 +12,7 @@ use roomkeeper_service::{
 use crate::{
     api::{ApiError, bounded},
     backoff,
+    failpoint::{Place, around},
 };
 
 /// Why there are no keys.
@@ -70,7 +71,8 @@ pub async fn read_or_make(client: &Client, namespace: &str) -> Result<KeyRing, K
         data: Some(KeyRing::generate()?),
         ..Secret::default()
     };
-    match bounded(api.create(&PostParams::default(), &secret)).await {
+    let params = PostParams::default();
+    match around(Place::MakeKeys, bounded(api.create(&params, &secret))).await {
         Ok(secret) => {
             tracing::info!(secret = SECRET_NAME, "made the keys for clientState");
             Ok(KeyRing::from_secret(&secret)?)

@@ -60,16 +60,25 @@ pub async fn follow<K: Follow>(context: Arc<Context>) {
             continue;
         }
         match &event {
-            Event::Init => listed.clear(),
+            Event::Init => {
+                listed.clear();
+                kept.listing();
+            }
             Event::InitApply(object) => {
+                // Its end and its name's new bearer can both have been missed.
+                let key = Key::of(object);
+                if kept.get(&key).is_some_and(|before| before.uid() != object.uid()) {
+                    lost::<K>(&context, &key);
+                }
                 listed.insert(note(kept, object));
             }
             Event::InitDone => {
                 // Taken, so that its memory is given back.
                 let listed = std::mem::take(&mut listed);
-                for key in kept.listed(&listed) {
-                    K::gone(&key, None, &context);
+                for key in kept.missing(&listed) {
+                    lost::<K>(&context, &key);
                 }
+                kept.set_complete();
                 for key in listed {
                     announce(&context, kept, &key);
                 }
@@ -88,6 +97,15 @@ pub async fn follow<K: Follow>(context: Arc<Context>) {
             }
         }
     }
+}
+
+/// An object turns out to be gone without an event that said so.
+fn lost<K: Follow>(context: &Context, key: &Key) {
+    let last = K::kept(context).remove(key);
+    if let Some(uid) = last.as_ref().and_then(kube::ResourceExt::uid) {
+        context.forget(&uid);
+    }
+    K::gone(key, last.as_ref(), context);
 }
 
 fn note<K: Follow>(kept: &Kept<K>, object: &Guarded<K>) -> Key {

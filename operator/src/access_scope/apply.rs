@@ -18,6 +18,8 @@ use crate::{
     api::{self, ApiError},
     calendar_subscription::{apply::delete, sweep},
     context::Context,
+    failpoint::Place,
+    graph_trouble,
 };
 
 /// Why the plan could not be carried out.
@@ -54,7 +56,16 @@ pub async fn apply(
         Finalizer::Remove(farewell) => farewell,
     };
     match farewell {
-        Farewell::Ended => end_leftovers(context, object, scope).await?,
+        Farewell::Ended { overdue } => match end_leftovers(context, object, scope).await {
+            Err(ApplyError::Graph(error)) if overdue => {
+                let text = format!(
+                    "whether anything is left at Graph could not be found out or mended in time ({}): what no object knows of ends by itself within 7 days",
+                    graph_trouble::text(&error)
+                );
+                loud(context, object, scope, "DeletionGaveUp", &text).await?;
+            }
+            result => result?,
+        },
         Farewell::Forced => {
             loud(
                 context,
@@ -96,7 +107,7 @@ async fn end_leftovers(context: &Context, object: &AccessScope, scope: &Validate
     let Some(client) = client else { return Ok(()) };
     let cause = Cause::new(format!("AccessScope/{}", scope.key));
     for id in sweep::leftovers(context, &client, &cause, &scope.key).await? {
-        delete(&client, &cause, &id).await?;
+        delete(Place::DeleteLeftover, &client, &cause, &id).await?;
     }
     Ok(())
 }

@@ -94,6 +94,7 @@ mod tests {
                 credential_expires_at: ends.map(at),
                 credential: Ok(()),
                 members: None,
+                shrink: None,
             };
             ends_soon(Some(&answers), at("2026-11-23T12:00:00Z")).is_some()
         };

@@ -4,17 +4,25 @@ use std::{hash::Hash as _, sync::Arc};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use roomkeeper_crds::{AccessScope, AccessScopeSpec, annotation, condition::MembersResolved};
-use roomkeeper_graph::{Cause, Decision, GoneReason, GraphClient, GraphError, Group, UserId};
+use roomkeeper_crds::{
+    AccessScope, AccessScopeSpec, CalendarSubscriptionStatus, annotation,
+    condition::{self, MembersResolved, Type},
+};
+use roomkeeper_graph::{Cause, Decision, GoneReason, GraphClient, GraphError, Group, Reason, UserId};
 
 use super::{
     credential,
-    directory::Members,
+    directory::{Members, Policy},
     plan::{Answers, Trouble, World},
-    shrink,
+    shrink::{self, Circumstances, Held, Known, Verdict},
     validate::Validated,
 };
-use crate::{context::Context, graph_trouble, key::Key};
+use crate::{
+    context::Context,
+    failpoint::{Place, around},
+    graph_trouble,
+    key::Key,
+};
 
 /// Fetches. What goes wrong at Graph is part of the result.
 pub async fn dereference(
@@ -29,11 +37,28 @@ pub async fn dereference(
     let serves = elder.is_none() && scope.deleted_at.is_none() && !scope.suspend;
     let mut failures = 0;
     if due && serves {
-        let fresh = ask(context, object, scope, now).await;
+        let known = answers.as_ref().map_or_else(|| known_shrink(scope), |answers| answers.shrink);
+        let fresh = ask(context, object, scope, known, now).await;
         failures = context.memory.answered(&scope.uid, fresh.clone());
         answers = Some(fresh);
     }
-    World { elder, answers, failures, members: context.directory.get(&scope.uid), counts, remote }
+    let progress_at = scope.deleted_at.map(|_| context.memory.progress(&scope.uid, remote, now));
+    World {
+        elder,
+        answers,
+        failures,
+        members: context.directory.get(&scope.uid),
+        counts,
+        remote,
+        progress_at,
+    }
+}
+
+/// The shrink that another leadership left in the status.
+pub(super) fn known_shrink(scope: &Validated) -> Option<Known> {
+    let written = scope.status.shrink.as_ref()?;
+    let ending = usize::try_from(written.ending).unwrap_or_default();
+    Some(Known { since: written.since.0, ending, confirmed: written.confirmed })
 }
 
 /// The oldest other scope for the same cloud, tenant and application, if it is older than this one.
@@ -58,7 +83,13 @@ fn application(spec: &AccessScopeSpec) -> (String, &str, &str) {
     (place, &spec.tenant_id, &spec.client_id)
 }
 
-async fn ask(context: &Context, object: &AccessScope, scope: &Validated, now: Timestamp) -> Answers {
+async fn ask(
+    context: &Context,
+    object: &AccessScope,
+    scope: &Validated,
+    known: Option<Known>,
+    now: Timestamp,
+) -> Answers {
     let answers = |credential_expires_at, credential, members| Answers {
         generation: scope.generation,
         requested: scope.requested.clone(),
@@ -66,6 +97,7 @@ async fn ask(context: &Context, object: &AccessScope, scope: &Validated, now: Ti
         credential_expires_at,
         credential,
         members,
+        shrink: known,
     };
     let cause = Cause::new(format!("AccessScope/{}", scope.key));
     let (client, ends) = match context.process.clients.refreshed_client_for(object).await {
@@ -80,21 +112,29 @@ async fn ask(context: &Context, object: &AccessScope, scope: &Validated, now: Ti
             return answers(None, Err(trouble), None);
         }
     };
-    if let Err(error) = client.acquire_token(&cause).await {
+    if let Err(error) = around(Place::Token, client.acquire_token(&cause)).await {
         return answers(ends, Err(credential::trouble(&error)), None);
     }
     context.memory.keep_client(&scope.uid, &client);
     match members(&client, &cause, scope, now).await {
-        Ok(members) => match guard(context, scope, members) {
-            Guarded::Whole(members) => {
-                install(context, scope, &Arc::new(members));
-                answers(ends, Ok(()), Some(Ok(())))
-            }
-            Guarded::Held(members, trouble) => {
-                install(context, scope, &Arc::new(members));
-                answers(ends, Ok(()), Some(Err(trouble)))
-            }
-        },
+        Ok(members) => {
+            let living = living(context, scope);
+            let here = Circumstances {
+                max_percent: scope.max_shrink_percent,
+                known,
+                confirmed: scope.confirmed.as_deref(),
+                now,
+            };
+            let (members, result, shrink) = match shrink::judge(&living, &members, here) {
+                Verdict::Passes(left) => (members, Ok(()), left),
+                Verdict::Held(held) => {
+                    let shrink = Some(held.known);
+                    (members.sparing(living), Err(shrink_trouble(scope, &held)), shrink)
+                }
+            };
+            install(context, scope, &Arc::new(members));
+            Answers { shrink, ..answers(ends, Ok(()), Some(result)) }
+        }
         Err(trouble) => answers(ends, Ok(()), Some(Err(trouble))),
     }
 }
@@ -105,28 +145,31 @@ async fn members(
     scope: &Validated,
     now: Timestamp,
 ) -> Result<Members, Trouble<MembersResolved>> {
+    let failed = |policy: &Policy, error: &GraphError| directory_trouble(error, policy.group.as_str());
+    // All of them before the members of any: what a person must mend is looked at often, and members are many.
+    for policy in &scope.policies {
+        let group = around(Place::ReadGroup, client.group(cause, &policy.group)).await;
+        eligible(&group.map_err(|error| failed(policy, &error))?)?;
+    }
     let mut groups = Vec::new();
     for policy in &scope.policies {
-        let failed = |error: GraphError| directory_trouble(&error, policy.group.as_str());
-        let group = client.group(cause, &policy.group).await.map_err(failed)?;
-        eligible(&group)?;
-        let members = client.transitive_members(cause, &policy.group).await.map_err(failed)?;
-        groups.push((*policy, members));
+        let members = around(Place::ReadMembers, client.transitive_members(cause, &policy.group)).await;
+        groups.push((*policy, members.map_err(|error| failed(policy, &error))?));
     }
     Ok(Members::new(groups, now))
 }
 
-/// Exchange takes mail-enabled security groups only for application access policies.
+/// Exchange takes mail-enabled security groups only for application access policies, and no dynamic ones
+/// ("Limiting application permissions to specific Exchange Online mailboxes").
 fn eligible(group: &Group) -> Result<(), Trouble<MembersResolved>> {
-    if group.mail_enabled && group.security_enabled {
-        return Ok(());
-    }
-    let unified = group.group_types.iter().any(|type_| type_ == "Unified");
+    let has = |wanted: &str| group.group_types.iter().any(|type_| type_ == wanted);
     let is = match (group.mail_enabled, group.security_enabled) {
-        _ if unified => "a Microsoft 365 group",
+        _ if has("Unified") => "a Microsoft 365 group",
+        _ if has("DynamicMembership") => "a group with dynamic membership",
+        (true, true) => return Ok(()),
         (true, false) => "a distribution list",
         (false, true) => "a security group without mail",
-        _ => "neither mail-enabled nor a security group",
+        (false, false) => "neither mail-enabled nor a security group",
     };
     Err(Trouble {
         reason: MembersResolved::GroupNotEligible,
@@ -139,7 +182,8 @@ fn eligible(group: &Group) -> Result<(), Trouble<MembersResolved>> {
 fn directory_trouble(error: &GraphError, group: &str) -> Trouble<MembersResolved> {
     let (reason, stalled, wait) = match error.decision() {
         Decision::Gone(GoneReason::GroupNotFound) => (MembersResolved::GroupNotFound, true, None),
-        Decision::UserMustAct(_) => (MembersResolved::PermissionMissing, true, None),
+        Decision::UserMustAct(Reason::PermissionMissing) => (MembersResolved::PermissionMissing, true, None),
+        Decision::UserMustAct(_) => (MembersResolved::RefreshFailed, true, None),
         Decision::Wait(wait) => (MembersResolved::DirectoryThrottled, false, Some(wait)),
         Decision::Retry | Decision::Gone(_) | Decision::Conflict { .. } | Decision::TokenRejected => {
             (MembersResolved::RefreshFailed, false, None)
@@ -148,47 +192,35 @@ fn directory_trouble(error: &GraphError, group: &str) -> Trouble<MembersResolved
     Trouble { reason, message: format!("group {group}: {}", graph_trouble::text(error)), stalled, wait }
 }
 
-enum Guarded {
-    /// It takes effect.
-    Whole(Members),
-    /// It takes effect but for those who would lose their subscription.
-    Held(Members, Trouble<MembersResolved>),
-}
-
-/// Holds a large shrink back until a person confirms it.
-fn guard(context: &Context, scope: &Validated, members: Members) -> Guarded {
-    let living: Vec<UserId> = context
+/// Users who have a subscription, or are being given one.
+fn living(context: &Context, scope: &Validated) -> Vec<UserId> {
+    let lives = |status: &CalendarSubscriptionStatus| {
+        status.subscription.is_some() || condition::is_true(&status.conditions, Type::Allowed)
+    };
+    context
         .subscriptions
         .under(&super::term(&scope.key))
         .iter()
         .filter_map(|key| context.subscriptions.get(key)?.status)
-        .filter(|status| status.subscription.is_some())
+        .filter(lives)
         .filter_map(|status| status.user_id?.parse().ok())
-        .collect();
-    let Some(shrink) = shrink::large(&living, &members, scope.max_shrink_percent) else {
-        return Guarded::Whole(members);
-    };
-    if scope.confirmed.as_deref() == Some(shrink.token.as_str()) {
-        tracing::info!(scope = %scope.key, ending = shrink.ending, "a large shrink was confirmed");
-        return Guarded::Whole(members);
-    }
+        .collect()
+}
+
+fn shrink_trouble(scope: &Validated, held: &Held) -> Trouble<MembersResolved> {
     let message = format!(
-        "the groups as they are now would end {} of {} subscriptions, more than membership.maxShrinkPercent {}: held back. If that is meant, run: kubectl annotate -n {} accessscope {} {}={} --overwrite",
-        shrink.ending,
-        shrink.living,
+        "the groups as they are now would end {} of {} subscriptions, and at {} it was more than membership.maxShrinkPercent {}: held back. If that is meant, run: kubectl annotate -n {} accessscope {} {}={} --overwrite",
+        held.known.ending,
+        held.living,
+        held.known.since,
         scope.max_shrink_percent,
         scope.key.namespace,
         scope.key.name,
         annotation::CONFIRM_SHRINK,
-        shrink.token,
+        held.token,
     );
-    let trouble = Trouble {
-        reason: MembersResolved::ShrinkHeld,
-        message,
-        stalled: true,
-        wait: Some(scope.refresh_interval),
-    };
-    Guarded::Held(members.sparing(living), trouble)
+    let wait = Some(scope.refresh_interval);
+    Trouble { reason: MembersResolved::ShrinkHeld, message, stalled: true, wait }
 }
 
 /// Puts new members into the directory and has the controller look at those whom the change concerns.
@@ -220,4 +252,33 @@ pub fn fingerprint(scope: &AccessScope) -> u64 {
         (&condition.type_, &condition.status, &condition.reason).hash(&mut hasher);
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_mail_enabled_security_group_is_eligible_and_what_else_it_is_is_said() {
+        for (mail_enabled, security_enabled, types, is) in [
+            (true, true, &[][..], None),
+            (true, true, &["Unified"], Some("a Microsoft 365 group")),
+            (true, false, &["Unified"], Some("a Microsoft 365 group")),
+            (true, true, &["DynamicMembership"], Some("a group with dynamic membership")),
+            (true, true, &["DynamicMembership", "Unified"], Some("a Microsoft 365 group")),
+            (true, false, &[], Some("a distribution list")),
+            (false, true, &[], Some("a security group without mail")),
+            (false, false, &[], Some("neither mail-enabled nor a security group")),
+        ] {
+            let id = "5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10";
+            let group_types = types.iter().map(|type_| (*type_).to_owned()).collect();
+            let group = Group { id: id.parse().unwrap(), mail_enabled, security_enabled, group_types };
+            let said = eligible(&group).err().map(|trouble| {
+                assert_eq!((trouble.reason, trouble.stalled), (MembersResolved::GroupNotEligible, true));
+                trouble.message
+            });
+            let expected = is.map(|is| format!("group {id} is {is}: name a mail-enabled security group"));
+            assert_eq!(said, expected);
+        }
+    }
 }

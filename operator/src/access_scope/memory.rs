@@ -25,6 +25,13 @@ struct Scope {
     max_minutes: Option<u32>,
     seen: Option<u64>,
     warned_at: Option<Timestamp>,
+    deletion: Option<Deletion>,
+}
+
+#[derive(Debug)]
+struct Deletion {
+    remote: usize,
+    progress_at: Timestamp,
 }
 
 /// Time between two warnings of the same scope.
@@ -103,6 +110,17 @@ impl Memory {
         may
     }
 
+    /// The scope is under deletion and so many Graph subscriptions are left: when their number last fell, or was seen first.
+    pub fn progress(&self, uid: &str, remote: usize, now: Timestamp) -> Timestamp {
+        let mut all = self.all();
+        let scope = all.entry(uid.to_owned()).or_default();
+        let deletion = scope.deletion.get_or_insert(Deletion { remote, progress_at: now });
+        if remote < deletion.remote {
+            *deletion = Deletion { remote, progress_at: now };
+        }
+        deletion.progress_at
+    }
+
     /// Whether an answer for this generation has come in, good or bad.
     pub fn was_asked(&self, uid: &str, generation: i64) -> bool {
         self.all()
@@ -176,5 +194,31 @@ impl Memory {
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, Scope>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_scope_warns_once_a_day() {
+        let memory = Memory::default();
+        let day = WARNED.as_secs();
+        let warned = [0, 60, day - 1, day, day + 60].map(|second| memory.may_warn("a", at(second)));
+        assert_eq!(warned, [true, false, false, true, false]);
+        assert!(memory.may_warn("b", at(60)), "another scope has its own");
+    }
+
+    #[test]
+    fn a_deletion_goes_on_while_fewer_and_fewer_are_left() {
+        let memory = Memory::default();
+        let seen = [(0, 3), (60, 3), (120, 2), (180, 2), (240, 4), (300, 1)];
+        let progress = seen.map(|(second, remote)| memory.progress("a", remote, at(second)));
+        assert_eq!(progress, [0, 0, 120, 120, 120, 300].map(at));
     }
 }

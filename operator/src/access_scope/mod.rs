@@ -107,7 +107,8 @@ impl Reconcile for AccessScope {
                 failures: 0,
                 members: None,
                 counts: context.watched.of_scope(&scope.key).0,
-                remote: 0,
+                remote: context.watched.of_scope(&scope.key).1,
+                progress_at: None,
             }
         } else {
             dereference::dereference(&context, &self, &scope, now).await

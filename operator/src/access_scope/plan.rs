@@ -9,13 +9,14 @@ use roomkeeper_crds::{
     condition::{CredentialsValid, MembersResolved},
 };
 
-use super::{directory::Members, status, validate::Validated};
+use super::{directory::Members, shrink::Known, status, validate::Validated};
 use crate::{backoff, key::Key};
 
-/// How long a deletion waits for the subscriptions of the scope before it goes without.
+/// How long a deletion waits for the next subscription of the scope to end before it goes without the rest: ending a hundred
+/// thousand of them takes more than an hour, and is not given up while it goes on.
 pub const DELETION_DEADLINE: Duration = Duration::from_mins(10);
 
-/// When to look again at what a person must mend: Secrets are not watched.
+/// When to look again at what a person must mend: permissions and groups change without a word.
 const RECHECK: Duration = Duration::from_secs(30);
 
 /// When to look again while a deletion waits.
@@ -36,6 +37,8 @@ pub struct Answers {
     pub credential: Result<(), Trouble<CredentialsValid>>,
     /// Whether the groups were read; `None` without a token.
     pub members: Option<Result<(), Trouble<MembersResolved>>>,
+    /// A large shrink that is held back, or that is being carried out.
+    pub shrink: Option<Known>,
 }
 
 impl Answers {
@@ -73,6 +76,8 @@ pub struct World {
     pub counts: SubscriptionCounts,
     /// CalendarSubscriptions that have a Graph subscription.
     pub remote: usize,
+    /// When one of them last ended, as far as this leadership saw; only while the scope is under deletion.
+    pub progress_at: Option<Timestamp>,
 }
 
 /// What to do about the finalizer.
@@ -90,7 +95,10 @@ pub enum Finalizer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
     /// No CalendarSubscription of it has a Graph subscription any more.
-    Ended,
+    Ended {
+        /// The deadline has passed: what cannot be ended now is left.
+        overdue: bool,
+    },
     /// A person asked not to wait.
     Forced,
     /// The deadline has passed.
@@ -119,13 +127,16 @@ pub fn plan(scope: &Validated, world: &World, now: Timestamp) -> Plan {
 }
 
 fn finalizer(scope: &Validated, world: &World, now: Timestamp) -> Finalizer {
-    match (scope.deleted_at, scope.has_finalizer) {
-        (None, false) => Finalizer::Add,
-        (Some(_), true) if scope.forced => Finalizer::Remove(Farewell::Forced),
-        (Some(_), true) if world.remote == 0 => Finalizer::Remove(Farewell::Ended),
-        (Some(at), true) if now.duration_since(at).unsigned_abs() >= DELETION_DEADLINE => {
-            Finalizer::Remove(Farewell::GaveUp)
-        }
+    let (at, true) = (scope.deleted_at, scope.has_finalizer) else {
+        return if scope.deleted_at.is_none() { Finalizer::Add } else { Finalizer::Keep };
+    };
+    let Some(at) = at else { return Finalizer::Keep };
+    let waits_since = world.progress_at.map_or(at, |progress| progress.max(at));
+    let overdue = now.duration_since(waits_since).unsigned_abs() >= DELETION_DEADLINE;
+    match world.remote {
+        _ if scope.forced => Finalizer::Remove(Farewell::Forced),
+        0 => Finalizer::Remove(Farewell::Ended { overdue }),
+        _ if overdue => Finalizer::Remove(Farewell::GaveUp),
         _ => Finalizer::Keep,
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use roomkeeper_crds::{
     AccessScopeStatus,
-    access_scope::Members as MembersStatus,
+    access_scope::{Members as MembersStatus, Shrink},
     condition::{self, Allowed, CredentialsValid, Desired, MembersResolved, Status, Summary as Reason, Type},
 };
 
@@ -44,7 +44,19 @@ pub fn report(scope: &Validated, world: &World, now: Timestamp) -> AccessScopeSt
         condition::set(conditions, credential, generation, now);
         condition::set(conditions, members(scope, world, now), generation, now);
         status.last_handled_reconcile_at.clone_from(&answers.requested);
-        status.credential_expires_at = answers.credential_expires_at.map(Time);
+        // A credential that cannot be read for a moment ends when it ended before.
+        if answers.credential_expires_at.is_some() || answers.credential.is_ok() {
+            status.credential_expires_at = answers.credential_expires_at.map(Time);
+        }
+        status.shrink = answers.shrink.map(|known| Shrink {
+            since: Time(known.since),
+            ending: i64::try_from(known.ending).unwrap_or(i64::MAX),
+            confirmed: known.confirmed,
+        });
+    }
+    if scope.suspend || world.elder.is_some() || scope.deleted_at.is_some() {
+        // Nothing is asked of Graph for this scope: what a person asks for is answered by looking at it.
+        status.last_handled_reconcile_at.clone_from(&scope.requested);
     }
     let before = scope.status.conditions.as_slice();
     status.members = figures(scope, world, now, told(before) != told(&status.conditions));
@@ -154,8 +166,17 @@ fn summarise(scope: &Validated, world: &World, status: &AccessScopeStatus) -> Su
         };
     }
     if scope.suspend {
-        let message = "suspended: its Graph subscriptions are ended, objects and consents stay".to_owned();
-        return Summary::Ready { reason: Allowed::Suspended.as_str(), message };
+        let reason = Allowed::Suspended.as_str();
+        return match world.remote {
+            0 => Summary::Ready {
+                reason,
+                message: "suspended: its Graph subscriptions are ended, objects and consents stay".to_owned(),
+            },
+            left => Summary::Working {
+                reason,
+                message: format!("suspended: {left} Graph subscriptions of it are still to be ended"),
+            },
+        };
     }
     let Some(answers) = &world.answers else {
         return Summary::Unproven {

@@ -12,6 +12,7 @@ use roomkeeper_crds::{
 use super::{
     directory::Members,
     plan::{Answers, Farewell, Finalizer, Trouble, World, plan},
+    shrink::Known,
     validate::{Validated, validate},
 };
 use crate::key::Key;
@@ -39,11 +40,13 @@ fn good() -> Answers {
         credential_expires_at: None,
         credential: Ok(()),
         members: Some(Ok(())),
+        shrink: None,
     }
 }
 
 fn world(answers: Option<Answers>, members: Option<Arc<Members>>) -> World {
-    World { elder: None, answers, failures: 0, members, counts: SubscriptionCounts::default(), remote: 0 }
+    let counts = SubscriptionCounts::default();
+    World { elder: None, answers, failures: 0, members, counts, remote: 0, progress_at: None }
 }
 
 fn trouble<R>(reason: R, stalled: bool) -> Trouble<R> {
@@ -140,7 +143,30 @@ fn a_duplicate_and_a_suspended_scope_say_so() {
     );
     let mut suspended = scope;
     suspended.suspend = true;
-    assert_eq!(told(&plan(&suspended, &world(None, None), now()).status), "Ready=True/Suspended");
+    suspended.requested = Some("now".to_owned());
+    let ending = World { remote: 3, ..world(None, None) };
+    assert_eq!(
+        told(&plan(&suspended, &ending, now()).status),
+        "Ready=False/Suspended Reconciling=True/Suspended",
+        "what is not ended yet is not said to be"
+    );
+    let ended = plan(&suspended, &world(None, None), now()).status;
+    assert_eq!(told(&ended), "Ready=True/Suspended");
+    assert_eq!(ended.last_handled_reconcile_at.as_deref(), Some("now"), "a request is answered also here");
+}
+
+#[test]
+fn a_shrink_is_in_the_status_so_that_the_next_leader_knows_of_it() {
+    let mut scope = scope();
+    let known = Known { since: now(), ending: 12, confirmed: true };
+    let answers = Answers { shrink: Some(known), ..good() };
+    scope.status =
+        plan(&scope, &world(Some(answers), Some(members(&scope, "2026-11-23T10:00:00Z"))), now()).status;
+    let written = scope.status.shrink.clone().unwrap();
+    assert_eq!((written.since.0, written.ending, written.confirmed), (now(), 12, true));
+    assert_eq!(super::dereference::known_shrink(&scope), Some(known));
+    let over = world(Some(good()), Some(members(&scope, "2026-11-23T10:00:00Z")));
+    assert_eq!(plan(&scope, &over, now()).status.shrink, None);
 }
 
 #[test]
@@ -157,9 +183,18 @@ fn a_scope_goes_after_its_subscriptions_or_by_force_or_in_the_end() {
         told(&plan(&scope, &living, now()).status).split(' ').next_back(),
         Some("Reconciling=True/Terminating")
     );
-    assert_eq!(finalizer(&scope, &World { remote: 0, ..living.clone() }), Finalizer::Remove(Farewell::Ended));
+    let ended = World { remote: 0, ..living.clone() };
+    assert_eq!(finalizer(&scope, &ended), Finalizer::Remove(Farewell::Ended { overdue: false }));
+    scope.deleted_at = Some("2026-11-23T09:00:00Z".parse().unwrap());
+    let progress = World { progress_at: Some("2026-11-23T09:51:00Z".parse().unwrap()), ..living.clone() };
+    assert_eq!(
+        finalizer(&scope, &progress),
+        Finalizer::Keep,
+        "an hour is no matter while they end one by one"
+    );
     scope.deleted_at = Some("2026-11-23T09:50:00Z".parse().unwrap());
     assert_eq!(finalizer(&scope, &living), Finalizer::Remove(Farewell::GaveUp));
+    assert_eq!(finalizer(&scope, &ended), Finalizer::Remove(Farewell::Ended { overdue: true }));
     scope.forced = true;
     assert_eq!(finalizer(&scope, &living), Finalizer::Remove(Farewell::Forced));
     scope.has_finalizer = false;

@@ -12,7 +12,10 @@ use super::{
     plan::Call,
     validate::Validated,
 };
-use crate::context::Context;
+use crate::{
+    context::Context,
+    failpoint::{Place, around},
+};
 
 /// What the calls came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,13 +63,17 @@ pub async fn apply(context: &Context, record: &Validated, config: &Config, calls
 async fn send(context: &Context, record: &Validated, product: &Product, call: &Call) -> Answer {
     let client = &context.process.booking;
     match call {
-        Call::Cancel { resource_id } => client.cancel(product, &record.booking_key(resource_id)).await,
+        Call::Cancel { resource_id } => {
+            around(Place::CancelBooking, client.cancel(product, &record.booking_key(resource_id))).await
+        }
         Call::Put { resource_id, content } => {
             let Some(resource) = record.resources.iter().find(|resource| resource.id == *resource_id) else {
                 return Answer::Cancelled;
             };
             let idempotency_key = record.idempotency_key(resource_id, content);
-            client.put(product, &record.booking_key(resource_id), &idempotency_key, &resource.request).await
+            let key = record.booking_key(resource_id);
+            let put = client.put(product, &key, &idempotency_key, &resource.request);
+            around(Place::PutBooking, put).await
         }
     }
 }

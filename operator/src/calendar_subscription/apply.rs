@@ -26,7 +26,7 @@ use super::{
 use crate::{
     api::{self, ApiError},
     context::Context,
-    failpoint::{Failpoint, around},
+    failpoint::{Place, around},
     key::Key,
 };
 
@@ -79,9 +79,14 @@ pub async fn apply(
         _ => {}
     }
     let Some(scope) = context.scopes.get(&object.scope) else { return Ok(Outcome::Changed) };
-    let client = match client(context, &scope).await {
-        Ok(client) => client,
-        Err(message) => return Ok(Outcome::NoAccess(message)),
+    let client = match (client(context, &scope).await, action) {
+        (Ok(client), _) => client,
+        // The Secret may go before the objects that need it: a token that was given is good for the end of a subscription.
+        (Err(message), Action::Remove(_)) => match context.memory.last_client(&uid_of(&scope)) {
+            Some(client) => client,
+            None => return Ok(Outcome::NoAccess(message)),
+        },
+        (Err(message), _) => return Ok(Outcome::NoAccess(message)),
     };
     let step = Step { context, raw, object, scope: &scope, client, cause: cause(object) };
     let result = match action {
@@ -92,7 +97,7 @@ pub async fn apply(
         | Action::Withhold(_) => Ok(Outcome::Nothing),
         Action::ResolveUser => {
             let call = step.client.user(&step.cause, &object.user);
-            let user = around(Failpoint::BeforeResolveUser, Failpoint::AfterResolveUser, call).await;
+            let user = around(Place::ResolveUser, call).await;
             user.map(|user| Outcome::User(user.id)).map_err(StepError::Graph)
         }
         Action::Create { grant, replace } => step.create(grant, replace).await,
@@ -137,14 +142,17 @@ pub fn cause(object: &Validated) -> Cause {
 
 /// The client of a scope, or why there is none.
 async fn client(context: &Context, scope: &AccessScope) -> Result<GraphClient, String> {
-    let uid = scope.uid().unwrap_or_default();
     match context.process.clients.client_for(scope).await {
         Ok(client) => {
-            context.memory.keep_client(&uid, &client);
+            context.memory.keep_client(&uid_of(scope), &client);
             Ok(client)
         }
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn uid_of(scope: &AccessScope) -> String {
+    scope.uid().unwrap_or_default()
 }
 
 enum StepError {
@@ -189,12 +197,11 @@ struct Step<'a> {
 impl Step<'_> {
     async fn create(&self, grant: &Grant, replace: &[SubscriptionId]) -> Result<Outcome, StepError> {
         let Some(user) = self.object.user_id else { return Ok(Outcome::Changed) };
-        let lane = if replace.is_empty() { Lane::New } else { Lane::Renewal };
         for id in replace {
-            delete(&self.client, &self.cause, id).await?;
+            delete(Place::DeleteReplaced, &self.client, &self.cause, id).await?;
         }
         let ended = self.object.remote.is_some_and(|remote| replace.contains(&remote.id));
-        match self.make(grant, user, lane).await {
+        match self.make(grant, user).await {
             Err(StepError::Graph(error)) if ended => {
                 tracing::info!(object = %self.object.key, %error, "no other subscription could be made yet");
                 Ok(Outcome::Unmade(error))
@@ -203,17 +210,17 @@ impl Step<'_> {
         }
     }
 
-    async fn make(&self, grant: &Grant, user: UserId, lane: Lane) -> Result<Outcome, StepError> {
+    async fn make(&self, grant: &Grant, user: UserId) -> Result<Outcome, StepError> {
         let mut last = None;
         for _ in 0..TRIES {
             // It may take its time: what allows the call is looked at after it.
-            let place = self.client.place_for_create(lane).await?;
+            let place = self.client.place_for_create(Lane::New).await?;
             let new = self.new_subscription(user)?;
             if !self.may_read(grant, &user).await? {
                 return Ok(Outcome::Changed);
             }
             let call = self.client.create_subscription(&self.cause, &new, place);
-            let error = match around(Failpoint::BeforeCreate, Failpoint::AfterCreate, call).await {
+            let error = match around(Place::Create, call).await {
                 Ok(subscription) => return Ok(Outcome::Lives(subscription, How::Created)),
                 Err(error) => error,
             };
@@ -230,7 +237,7 @@ impl Step<'_> {
                 Decision::Gone(GoneReason::MailboxUnavailable) => {
                     // The same answer comes for a user without a mailbox and for one that is gone.
                     let lookup = self.client.user(&self.cause, user.as_str());
-                    around(Failpoint::BeforeResolveUser, Failpoint::AfterResolveUser, lookup).await?;
+                    around(Place::ResolveUserWithoutMailbox, lookup).await?;
                     return Err(error.into());
                 }
                 _ => return Err(error.into()),
@@ -277,7 +284,7 @@ impl Step<'_> {
         new: &NewSubscription,
     ) -> Result<Option<Obstacle>, StepError> {
         let found = if let Some(id) = existing {
-            match self.get(&id).await {
+            match self.get(Place::ReadConflicting, &id).await {
                 Ok(found) => Some(found),
                 Err(error) if is_gone(&error) => None,
                 Err(error) => return Err(error.into()),
@@ -285,7 +292,7 @@ impl Step<'_> {
         } else {
             // Graph did not name it: it is the one on the same path.
             let path = new.resource();
-            let all = list(&self.client, &self.cause).await?;
+            let all = list(Place::List, &self.client, &self.cause).await?;
             all.into_iter().find(|one| one.resource.trim_start_matches('/').eq_ignore_ascii_case(&path))
         };
         let Some(found) = found else { return Ok(None) };
@@ -304,12 +311,12 @@ impl Step<'_> {
             self.context.subscriptions.trigger_all(twins);
             return Ok(Some(Obstacle::Twin));
         }
-        delete(&self.client, &self.cause, &found.id).await?;
+        delete(Place::DeleteConflicting, &self.client, &self.cause, &found.id).await?;
         Ok(Some(Obstacle::Cleared))
     }
 
     async fn adopt(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
-        match self.get(&id).await {
+        match self.get(Place::ReadSighted, &id).await {
             Ok(found)
                 if self
                     .identify(&found)
@@ -324,7 +331,7 @@ impl Step<'_> {
     }
 
     async fn verify(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
-        match self.get(&id).await {
+        match self.get(Place::Verify, &id).await {
             Ok(found) => {
                 // The URLs of a subscription cannot all be patched: one with another URL or key is made anew.
                 let current = self.identify(&found).is_some_and(|address| self.is_current(&address));
@@ -372,7 +379,7 @@ impl Step<'_> {
 
     async fn reauthorize(&self, id: SubscriptionId) -> Result<Outcome, StepError> {
         let call = self.client.reauthorize_subscription(&self.cause, &id);
-        match around(Failpoint::BeforeReauthorize, Failpoint::AfterReauthorize, call).await {
+        match around(Place::Reauthorize, call).await {
             Ok(()) => Ok(Outcome::Reauthorized),
             Err(error) if is_gone(&error) => Ok(Outcome::Vanished),
             Err(error) => {
@@ -393,19 +400,19 @@ impl Step<'_> {
             }
         }
         for id in ids {
-            delete(&self.client, &self.cause, id).await?;
+            delete(Place::DeleteDenied, &self.client, &self.cause, id).await?;
         }
         Ok(Outcome::Removed(ids.to_vec()))
     }
 
-    async fn get(&self, id: &SubscriptionId) -> Result<Subscription, GraphError> {
+    async fn get(&self, place: Place, id: &SubscriptionId) -> Result<Subscription, GraphError> {
         let call = self.client.get_subscription(&self.cause, id);
-        around(Failpoint::BeforeVerify, Failpoint::AfterVerify, call).await
+        around(place, call).await
     }
 
     async fn patch(&self, id: &SubscriptionId, until: Timestamp) -> Result<Subscription, GraphError> {
         let call = self.client.renew_subscription(&self.cause, id, until);
-        around(Failpoint::BeforeRenew, Failpoint::AfterRenew, call).await
+        around(Place::Renew, call).await
     }
 
     /// A lifecycle notification and a sighting are answered once, by the action that they led to.
@@ -414,17 +421,19 @@ impl Step<'_> {
         if matches!(outcome, Outcome::Lives(_, How::Created | How::Renewed) | Outcome::Reauthorized) {
             self.context.watched.authorized(&self.object.key, self.context.process.clock.now());
         }
-        let lifecycle = self.object.status.delivery.as_ref().and_then(|delivery| delivery.lifecycle.as_ref());
-        if let Some(lifecycle) = lifecycle {
-            let answers = match action {
-                Action::Verify(_) => lifecycle.event == LifecycleEvent::SubscriptionRemoved,
-                Action::Renew(_) => lifecycle.event == LifecycleEvent::ReauthorizationRequired,
-                Action::Reauthorize(_) => *outcome == Outcome::Reauthorized,
-                _ => false,
-            };
-            if answers {
-                self.context.watched.answer_lifecycle(uid, lifecycle.received_at.0);
+        let event = match action {
+            Action::Verify(_) => Some(LifecycleEvent::SubscriptionRemoved),
+            Action::Renew(_) => Some(LifecycleEvent::ReauthorizationRequired),
+            Action::Reauthorize(_) if *outcome == Outcome::Reauthorized => {
+                Some(LifecycleEvent::ReauthorizationRequired)
             }
+            _ => None,
+        };
+        let lifecycle = self.object.status.delivery.as_ref().and_then(|delivery| delivery.lifecycle.as_ref());
+        if let (Some(event), Some(lifecycle)) = (event, lifecycle)
+            && let Some(notice) = lifecycle.of(event)
+        {
+            self.context.watched.answer_lifecycle(uid, event, notice.received_at.0);
         }
         match action {
             Action::ResolveUser | Action::Renew(_) | Action::Reauthorize(_) => {}
@@ -473,17 +482,34 @@ impl Step<'_> {
 ///
 /// # Errors
 /// When Graph fails.
-pub async fn delete(client: &GraphClient, cause: &Cause, id: &SubscriptionId) -> Result<(), GraphError> {
-    let call = client.delete_subscription(cause, id);
-    around(Failpoint::BeforeDelete, Failpoint::AfterDelete, call).await.map(drop)
+pub async fn delete(
+    place: Place,
+    client: &GraphClient,
+    cause: &Cause,
+    id: &SubscriptionId,
+) -> Result<(), GraphError> {
+    let lane = match place {
+        // It waits for its turn like a renewal, and the one in its stead follows at once: meanwhile nothing is notified.
+        Place::DeleteReplaced => Lane::Renewal,
+        // Whoever waits for the new one waits for this.
+        Place::DeleteConflicting => Lane::New,
+        Place::DeleteSwept => Lane::Resync,
+        _ => Lane::Delete,
+    };
+    let call = client.delete_subscription(cause, id, lane);
+    around(place, call).await.map(drop)
 }
 
 /// Lists the subscriptions of the application in the tenant.
 ///
 /// # Errors
 /// When Graph fails.
-pub async fn list(client: &GraphClient, cause: &Cause) -> Result<Vec<Subscription>, GraphError> {
-    around(Failpoint::BeforeList, Failpoint::AfterList, client.list_subscriptions(cause)).await
+pub async fn list(
+    place: Place,
+    client: &GraphClient,
+    cause: &Cause,
+) -> Result<Vec<Subscription>, GraphError> {
+    around(place, client.list_subscriptions(cause)).await
 }
 
 /// The subscription that an object's status tells of.

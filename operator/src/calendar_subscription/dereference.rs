@@ -2,11 +2,10 @@
 //! asked live immediately before a subscription is made, and Graph by the actions.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use roomkeeper_crds::{
     AccessScope, CalendarSubscription, ConsentRecord,
-    condition::{self, CredentialsValid, Status, Type},
+    condition::{self, Type},
 };
 use roomkeeper_graph::UserId;
 
@@ -51,6 +50,7 @@ pub fn dereference(context: &Context, object: &Validated, now: Timestamp) -> Wor
         replace: context.watched.has_its_turn(&object.key)
             || key_id.is_some_and(|key_id| !ring.knows(key_id)),
         silence: context.process.settings.resync_after_silence,
+        periodic: context.process.settings.resync_every,
     }
 }
 
@@ -68,16 +68,13 @@ fn scope_state(context: &Context, scope: &AccessScope, object: &Validated, now: 
         return Scope::NotReady(format!("AccessScope {} is not valid", object.scope.name));
     };
     let asked = context.memory.was_asked(&valid.uid, valid.generation);
-    let credential = condition::get(&valid.status.conditions, Type::CredentialsValid);
-    // A token endpoint that cannot be reached for a moment is no reason to write every status: the calls fail by themselves.
-    let locked = |one: &&Condition| {
-        asked && one.status == Status::False.as_str() && one.reason != CredentialsValid::Unreachable.as_str()
-    };
-    if let Some(credential) = credential.filter(locked) {
-        return Scope::Locked(format!(
-            "the credential of AccessScope {} does not work: {}",
-            object.scope.name, credential.reason
-        ));
+    if asked && let Some(reason) = valid.status.credential_refused() {
+        let name = &object.scope.name;
+        return Scope::Locked(format!("the credential of AccessScope {name} does not work: {reason}"));
+    }
+    if asked && let Some(reason) = valid.status.permission_refused() {
+        let name = &object.scope.name;
+        return Scope::Unpermitted(format!("AccessScope {name} lost a permission at Microsoft: {reason}"));
     }
     let members = context.directory.get(&valid.uid).filter(|members| members.answer(&valid.policies));
     match members {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     api::{self, ApiError, bounded},
     context::Context,
-    failpoint::{Failpoint, around},
+    failpoint::{Place, around},
     graph_trouble,
     holds::Attempt,
     key::Key,
@@ -32,6 +32,9 @@ use crate::{
 
 /// How long a deletion tries to end the Graph subscription before it goes without.
 const DEADLINE: Duration = Duration::from_mins(10);
+
+/// The same while Graph, or the budget of the tenant, asks to wait: ending a hundred thousand takes more than an hour.
+const PATIENT_DEADLINE: Duration = Duration::from_hours(3);
 
 /// Why the object cannot go yet.
 #[derive(Debug, thiserror::Error)]
@@ -73,14 +76,15 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
         if let Err(why) = end(context, scope.as_ref(), &object, &ids).await {
             let age = Duration::try_from(context.process.clock.now().duration_since(deleted_at))
                 .unwrap_or_default();
-            if age < DEADLINE {
+            let deadline = if why.wait.is_some() { PATIENT_DEADLINE } else { DEADLINE };
+            if age < deadline {
                 tracing::warn!(object = %object.key, why = why.message, "the Graph subscription could not be ended yet; tried again");
                 if let Some(wait) = why.wait {
                     context.holds.wait_with_all(&object.uid, wait);
-                    return Ok(wait.min(DEADLINE.saturating_sub(age)));
+                    return Ok(wait.min(deadline.saturating_sub(age)));
                 }
                 let delay = context.holds.back_off(&object.uid, attempt, rand::random());
-                return Ok(delay.min(DEADLINE.saturating_sub(age)));
+                return Ok(delay.min(deadline.saturating_sub(age)));
             }
             let text = format!(
                 "the Graph subscription could not be ended in time ({}): {}",
@@ -135,7 +139,7 @@ async fn end(
     let client = client(context, scope, object).await?;
     let cause = cause(object);
     for id in ids {
-        if let Err(error) = delete(&client, &cause, id).await {
+        if let Err(error) = delete(Place::DeleteFinal, &client, &cause, id).await {
             tracing::info!(object = %object.key, %error, "a call to Graph failed");
             let wait = match error.decision() {
                 roomkeeper_graph::Decision::Wait(wait) => Some(wait),
@@ -210,7 +214,7 @@ async fn withdraw(
         context.process.deadline.check().map_err(ApiError::from)?;
         let patch = Patch::Merge(&body);
         let call = bounded(api.patch(&key.name, &params, &patch));
-        around(Failpoint::BeforeWithdraw, Failpoint::AfterWithdraw, call).await?;
+        around(Place::WithdrawConsent, call).await?;
         tracing::info!(object = %object.key, consent = key.name, "consent withdrawn with the deletion");
     }
     Ok(())

@@ -15,6 +15,7 @@ pub mod status;
 pub mod sweep;
 pub mod validate;
 pub mod watched;
+pub mod write;
 
 #[cfg(test)]
 mod tests;
@@ -33,10 +34,11 @@ use self::{
     sightings::Sighting,
     status::{How, Outcome, Then},
     validate::{ValidateError, Validated},
+    write::write,
 };
 use crate::{
     access_scope,
-    api::{self, ApiError},
+    api::ApiError,
     context::Context,
     controller::Reconcile,
     holds::Attempt,
@@ -117,9 +119,9 @@ fn concern(key: &Key, object: &CalendarSubscription, context: &Context) {
 impl Reconcile for CalendarSubscription {
     type Error = Error;
 
-    async fn reconcile(self, context: Arc<Context>) -> Result<Duration, Error> {
+    async fn reconcile(mut self, context: Arc<Context>) -> Result<Duration, Error> {
         let now = whole_seconds(context.process.clock.now());
-        let object = match validate::validate(&self) {
+        let mut object = match validate::validate(&self) {
             Ok(object) => object,
             Err(error) => {
                 let mut status = self.status.clone().unwrap_or_default();
@@ -127,7 +129,7 @@ impl Reconcile for CalendarSubscription {
                 let reason = Reason::InvalidSpec.as_str();
                 let summary = Summary::Stalled { reason, message: error.to_string() };
                 summary::put(&mut status.conditions, summary, self.metadata.generation, now);
-                write(&context, &self, status).await?;
+                write(&context, &mut self, status).await.map_err(Error::Status)?;
                 return Ok(Duration::MAX);
             }
         };
@@ -136,12 +138,14 @@ impl Reconcile for CalendarSubscription {
         }
         if object.status.conditions.is_empty() && object.has_finalizer {
             // First sight is said before Graph is asked, which may take its time.
-            write(&context, &self, status::unproven(&object, now)).await?;
+            let unproven = status::unproven(&object, now);
+            write(&context, &mut self, unproven.clone()).await.map_err(Error::Status)?;
+            object = object.with(unproven)?;
         }
         // What was done is written down also when a later step fails.
         let mut status = object.status.clone();
         let result = steps(&context, &self, object, &mut status, now).await;
-        write(&context, &self, status).await?;
+        write(&context, &mut self, status).await.map_err(Error::Status)?;
         result
     }
 
@@ -193,7 +197,10 @@ async fn steps(
         }
         match settled.then {
             Then::Again => {
-                context.holds.clear(&object.uid);
+                // A request to the worker asks nothing of the remote side, whose trouble it does not end.
+                if !matches!(plan.action, Action::RequestResync(_)) {
+                    context.holds.clear(&object.uid);
+                }
                 object = object.with(settled.status)?;
             }
             Then::Rest => {
@@ -231,21 +238,4 @@ impl Context {
             self.scopes.trigger(scope);
         }
     }
-}
-
-async fn write(
-    context: &Context,
-    object: &CalendarSubscription,
-    mut status: CalendarSubscriptionStatus,
-) -> Result<(), Error> {
-    let before = object.status.as_ref();
-    if before.cloned().unwrap_or_default() == status {
-        return Ok(());
-    }
-    // The worker's part; leaving it out of the apply leaves it as it is.
-    status.delivery = None;
-    api::apply_status(&context.process, object, &status).await.map_err(Error::Status)?;
-    let conditions = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
-    context.process.events.transition(object, conditions, &status.conditions).await;
-    Ok(())
 }

@@ -13,6 +13,7 @@ use super::{
     resync,
     sightings::Sighting,
     validate::{Remote, Validated},
+    watched::Answered,
 };
 use crate::key::Key;
 
@@ -43,6 +44,8 @@ pub enum Scope {
     NotReady(String),
     /// Its credential does not work, because of this: nothing can be sent.
     Locked(String),
+    /// A permission was taken away, because of this: nothing is sent but what ends a subscription.
+    Unpermitted(String),
     /// This leadership has not read its groups yet.
     Unproven,
     /// It can tell who is within. `None`: the user is not known yet.
@@ -78,8 +81,8 @@ pub struct World {
     pub elder: Option<Key>,
     /// What a sweep saw at Graph.
     pub sightings: Option<Vec<Sighting>>,
-    /// When the lifecycle notification that was answered last had been taken.
-    pub lifecycle_answered: Option<Timestamp>,
+    /// Which lifecycle notifications were answered.
+    pub lifecycle_answered: Answered,
     /// When this leadership last had it authorised. The status may lag behind.
     pub authorized_at: Option<Timestamp>,
     /// Whether the known subscription is signed with another key than the current one.
@@ -88,6 +91,8 @@ pub struct World {
     pub replace: bool,
     /// Silence after which the calendar is read again.
     pub silence: Duration,
+    /// Time after which it is read again in any case; `None`: never.
+    pub periodic: Option<Duration>,
 }
 
 /// Whether the calendar may be subscribed.
@@ -115,7 +120,7 @@ pub enum Verdict {
 pub enum WaitingOn {
     /// The scope does not exist.
     Scope,
-    /// Its credential does not work.
+    /// Its credential does not work, or lacks a permission.
     Credential,
     /// It does not know its members.
     Members,
@@ -214,8 +219,8 @@ pub fn plan(object: &Validated, world: &World, now: Timestamp) -> Plan {
     let action =
         if object.has_finalizer { action(object, world, &verdict, now) } else { Action::AddFinalizer };
     let renewal = object.remote.map(|remote| renewal_due(object, world, &remote));
-    let silence = resync::silent_at(&object.status, world.silence, &object.uid);
-    let due = renewal.map(|renewal| silence.map_or(renewal, |silence| silence.min(renewal)));
+    // Without a subscription neither of these is due.
+    let due = [renewal, silent_at(object, world), periodic_at(object, world)].into_iter().flatten().min();
     let due = due.map(|due| due.duration_since(now));
     let next = match (&verdict, due) {
         // What is due cannot be done yet, so that its time says nothing.
@@ -246,7 +251,11 @@ fn verdict(object: &Validated, world: &World) -> Verdict {
             return Verdict::Denied(Denial::ScopeEnds("an older AccessScope serves the same application"));
         }
         Scope::Suspended => return Verdict::Denied(Denial::Suspended("its AccessScope")),
-        Scope::NotReady(_) | Scope::Locked(_) | Scope::Unproven | Scope::Serving { .. } => {}
+        Scope::NotReady(_)
+        | Scope::Locked(_)
+        | Scope::Unpermitted(_)
+        | Scope::Unproven
+        | Scope::Serving { .. } => {}
     }
     // A withdrawal counts whatever else is unknown.
     let standing = || world.consents.iter().filter(|consent| !consent.withdrawn);
@@ -255,7 +264,9 @@ fn verdict(object: &Validated, world: &World) -> Verdict {
     }
     let within = match &world.scope {
         Scope::NotReady(message) => return waiting(WaitingOn::Members, message),
-        Scope::Locked(message) => return waiting(WaitingOn::Credential, message),
+        Scope::Locked(message) | Scope::Unpermitted(message) => {
+            return waiting(WaitingOn::Credential, message);
+        }
         Scope::Unproven => return Verdict::Undecided,
         Scope::Serving { within } => within,
         Scope::Missing | Scope::Terminating | Scope::Duplicate | Scope::Suspended => {
@@ -300,8 +311,8 @@ fn action(object: &Validated, world: &World, verdict: &Verdict, now: Timestamp) 
         Verdict::Waiting { on: WaitingOn::Members, .. } => {
             match (maintain(object, world, now), object.remote) {
                 (Maintenance::Do(action), _) => action,
+                (Maintenance::Expired, _) => Action::Tell(Finding::Expired),
                 // It cannot be made anew now: as long as it lives it serves, with whatever URL or key.
-                (_, Some(remote)) if remote.expires_at <= now => Action::Verify(remote.id),
                 (_, Some(remote)) if renewal_due(object, world, &remote) <= now => Action::Renew(remote.id),
                 _ => Action::None,
             }
@@ -355,10 +366,10 @@ fn maintain(object: &Validated, world: &World, now: Timestamp) -> Maintenance {
     if outdated && world.replace {
         return Maintenance::Missing(vec![remote.id]);
     }
-    let event = lifecycle(object, world);
+    let asks = |event| lifecycle(object, world, event);
     let unseen = world.sightings.as_ref().is_some_and(Vec::is_empty);
     let asked = object.requested.is_some() && object.requested != object.status.last_handled_reconcile_at;
-    if event == Some(LifecycleEvent::SubscriptionRemoved) || unseen || asked {
+    if asks(LifecycleEvent::SubscriptionRemoved) || unseen || asked {
         return Maintenance::Do(Action::Verify(remote.id));
     }
     if let Some(reason) = resync_due(object, world, now) {
@@ -376,7 +387,7 @@ fn maintain(object: &Validated, world: &World, now: Timestamp) -> Maintenance {
     if renewal_due(object, world, &remote) <= now {
         return Maintenance::Do(Action::Renew(remote.id));
     }
-    if event == Some(LifecycleEvent::ReauthorizationRequired) {
+    if asks(LifecycleEvent::ReauthorizationRequired) {
         let soon = |left: SignedDuration| left <= AUTHORIZED;
         let renew = soon(remote.renew_at.duration_since(now))
             || remote.expires_at.duration_since(now) <= RENEW_INSTEAD;
@@ -390,8 +401,19 @@ fn resync_due(object: &Validated, world: &World, now: Timestamp) -> Option<Resyn
     if let Some((reason, _)) = resync::told_of_loss(&object.status) {
         return Some(reason);
     }
-    let silent = resync::silent_at(&object.status, world.silence, &object.uid)?;
-    (silent <= now).then_some(ResyncReason::Silence)
+    let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+    if is_due(silent_at(object, world)) {
+        return Some(ResyncReason::Silence);
+    }
+    is_due(periodic_at(object, world)).then_some(ResyncReason::Periodic)
+}
+
+fn silent_at(object: &Validated, world: &World) -> Option<Timestamp> {
+    resync::silent_at(&object.status, world.silence, &object.uid)
+}
+
+fn periodic_at(object: &Validated, world: &World) -> Option<Timestamp> {
+    resync::periodic_at(&object.status, world.periodic?, &object.uid)
 }
 
 /// When the known subscription is renewed: at its time, but not so soon after an authorisation as Graph does not want, unless
@@ -409,16 +431,17 @@ fn authorized_at(object: &Validated, world: &World) -> Option<Timestamp> {
     known.authorized_at.as_ref().map(|at| at.0).max(world.authorized_at)
 }
 
-/// A lifecycle notification about the known subscription that was not answered yet.
-fn lifecycle(object: &Validated, world: &World) -> Option<LifecycleEvent> {
-    let lifecycle = object.status.delivery.as_ref()?.lifecycle.as_ref()?;
-    let about_it = SubscriptionId::parse(&lifecycle.subscription_id).is_ok_and(|id| is_remote(object, id));
-    let received_at = lifecycle.received_at.0;
-    let answered = world.lifecycle_answered.is_some_and(|answered| answered >= received_at);
+/// Whether a lifecycle notification of that kind about the known subscription was not answered yet.
+fn lifecycle(object: &Validated, world: &World, event: LifecycleEvent) -> bool {
+    let lifecycle = object.status.delivery.as_ref().and_then(|delivery| delivery.lifecycle.as_ref());
+    let Some(notice) = lifecycle.and_then(|lifecycle| lifecycle.of(event)) else { return false };
+    let about_it = SubscriptionId::parse(&notice.subscription_id).is_ok_and(|id| is_remote(object, id));
+    let received_at = notice.received_at.0;
+    let answered = world.lifecycle_answered.of(event).is_some_and(|answered| answered >= received_at);
     // An authorisation also answers what is asked for before it and shortly after it.
-    let covered = lifecycle.event == LifecycleEvent::ReauthorizationRequired
+    let covered = event == LifecycleEvent::ReauthorizationRequired
         && authorized_at(object, world).is_some_and(|at| received_at.duration_since(at) < AUTHORIZED);
-    (about_it && !answered && !covered).then_some(lifecycle.event)
+    about_it && !answered && !covered
 }
 
 fn is_remote(object: &Validated, id: SubscriptionId) -> bool {

@@ -16,6 +16,9 @@ use crate::backoff::jitter_of;
 /// ask together.
 const SPREAD: f64 = 0.1;
 
+/// The same for the requests that come to every calendar: never later than their time, and this share of it sooner.
+const PERIODIC_SPREAD: f64 = 0.25;
+
 /// The value that was answered last.
 fn handled(status: &CalendarSubscriptionStatus) -> Option<Timestamp> {
     status.delivery.as_ref()?.resync_handled.as_ref().map(|handled| handled.0)
@@ -48,26 +51,32 @@ pub fn requested(status: &CalendarSubscriptionStatus, reason: ResyncReason, now:
 /// How much may have been missed.
 fn severity(reason: ResyncReason) -> u8 {
     match reason {
-        ResyncReason::Requested => 0,
-        ResyncReason::Silence => 1,
-        ResyncReason::Created => 2,
-        ResyncReason::Missed => 3,
-        ResyncReason::Recreated => 4,
-        ResyncReason::SubscriptionRemoved => 5,
+        ResyncReason::Periodic => 0,
+        ResyncReason::Requested => 1,
+        ResyncReason::Silence => 2,
+        ResyncReason::Created => 3,
+        ResyncReason::Missed => 4,
+        ResyncReason::Recreated => 5,
+        ResyncReason::SubscriptionRemoved => 6,
     }
 }
 
-/// What Graph told about lost notifications after the calendar was last asked to be read again, and when.
+/// What Graph told about lost notifications after the calendar was last asked to be read again, and when it last did.
 pub fn told_of_loss(status: &CalendarSubscriptionStatus) -> Option<(ResyncReason, Timestamp)> {
     let lifecycle = status.delivery.as_ref()?.lifecycle.as_ref()?;
-    let reason = match lifecycle.event {
-        LifecycleEvent::Missed => ResyncReason::Missed,
-        LifecycleEvent::SubscriptionRemoved => ResyncReason::SubscriptionRemoved,
-        LifecycleEvent::ReauthorizationRequired => return None,
+    let told = |event| {
+        // Times are written in whole seconds: it may have come after a request of the same second.
+        let at = next_second(lifecycle.of(event)?.received_at.0);
+        asked(status).is_none_or(|asked| asked < at).then_some(at)
     };
-    // Times are written in whole seconds: it may have come after a request of the same second.
-    let at = next_second(lifecycle.received_at.0);
-    asked(status).is_none_or(|asked| asked < at).then_some((reason, at))
+    let missed = told(LifecycleEvent::Missed);
+    match told(LifecycleEvent::SubscriptionRemoved) {
+        Some(removed) => {
+            let last = missed.map_or(removed, |missed| missed.max(removed));
+            Some((ResyncReason::SubscriptionRemoved, last))
+        }
+        None => Some((ResyncReason::Missed, missed?)),
+    }
 }
 
 /// The request that a subscription made or taken over just now calls for.
@@ -93,6 +102,16 @@ pub fn silent_at(status: &CalendarSubscriptionStatus, after: Duration, uid: &str
     last.checked_add(after.mul_f64(1.0 + SPREAD * jitter_of(uid))).ok()
 }
 
+/// When the calendar is read again whatever was heard of it; `None` while there is no subscription or a request is open.
+pub fn periodic_at(status: &CalendarSubscriptionStatus, every: Duration, uid: &str) -> Option<Timestamp> {
+    let made = status.subscription.as_ref()?.created_at.0;
+    if is_open(status) {
+        return None;
+    }
+    let last = asked(status).map_or(made, |asked| asked.max(made));
+    last.checked_add(every.mul_f64(1.0 - PERIODIC_SPREAD * jitter_of(uid))).ok()
+}
+
 /// Changes that were never notified, found by reading after a silence, as long as the silent subscription is still the one.
 pub fn gap(status: &CalendarSubscriptionStatus) -> Option<u32> {
     let resync = status.resync.as_ref().filter(|resync| resync.reason == ResyncReason::Silence)?;
@@ -113,13 +132,14 @@ mod tests {
 
     use super::*;
 
-    const REASONS: [ResyncReason; 6] = [
+    const REASONS: [ResyncReason; 7] = [
         ResyncReason::Created,
         ResyncReason::Recreated,
         ResyncReason::Missed,
         ResyncReason::SubscriptionRemoved,
         ResyncReason::Silence,
         ResyncReason::Requested,
+        ResyncReason::Periodic,
     ];
 
     fn status(yaml: &str) -> CalendarSubscriptionStatus {
@@ -159,7 +179,7 @@ mod tests {
     fn what_graph_told_is_asked_for_once() {
         let told = |event: &str, more: &str| {
             told_of_loss(&status(&format!(
-                "{{delivery: {{lifecycle: {{event: {event}, receivedAt: \"2026-11-23T10:00:00.5Z\", subscriptionId: x}}}}{more}}}"
+                "{{delivery: {{lifecycle: {{{event}: {{receivedAt: \"2026-11-23T10:00:00.5Z\", subscriptionId: x}}}}}}{more}}}"
             )))
         };
         let at = time("2026-11-23T10:00:01Z");
@@ -171,6 +191,45 @@ mod tests {
         };
         assert_eq!(told("missed", &asked(0)), Some((ResyncReason::Missed, at)), "perhaps after it");
         assert_eq!(told("missed", &asked(1)), None);
+    }
+
+    #[test]
+    fn a_loss_is_not_hidden_by_what_graph_tells_later() {
+        let status = |asked: &str| {
+            status(&format!(
+                "{{resync: {{requested: \"{asked}\", reason: Created}}, delivery: {{lifecycle: {{\
+                 missed: {{receivedAt: \"2026-11-23T10:00:00Z\", subscriptionId: x}}, \
+                 subscriptionRemoved: {{receivedAt: \"2026-11-23T09:00:00Z\", subscriptionId: x}}, \
+                 reauthorizationRequired: {{receivedAt: \"2026-11-23T11:00:00Z\", subscriptionId: x}}}}}}}}"
+            ))
+        };
+        let last = time("2026-11-23T10:00:01Z");
+        let told = |asked: &str| told_of_loss(&status(asked));
+        assert_eq!(told("2026-11-23T08:00:00Z"), Some((ResyncReason::SubscriptionRemoved, last)));
+        assert_eq!(told("2026-11-23T09:30:00Z"), Some((ResyncReason::Missed, last)));
+        assert_eq!(told("2026-11-23T10:00:01Z"), None);
+        let resync = on_new(&status("2026-11-23T08:00:00Z"), time("2026-11-23T09:59:00Z"));
+        assert_eq!((resync.reason, resync.requested.0), (ResyncReason::SubscriptionRemoved, last));
+    }
+
+    #[test]
+    fn every_calendar_is_read_again_in_the_end() {
+        let periodic = |more: &str| {
+            let status = status(&format!(
+                "subscription: {{id: x, createdAt: \"2026-11-23T10:00:00Z\", renewAt: \"2026-11-28T10:00:00Z\", expiresAt: \"2026-11-30T10:00:00Z\"}}\n{more}"
+            ));
+            let at = periodic_at(&status, Duration::from_hours(8), "u")?;
+            Some(at.duration_since(time("2026-11-23T00:00:00Z")).as_secs_f64() / 3600.0)
+        };
+        let within = |from: f64, at: Option<f64>| at.is_some_and(|at| at > from + 6.0 && at <= from + 8.0);
+        assert!(within(10.0, periodic("")));
+        let heard = "delivery: {lastReceivedAt: \"2026-11-23T15:00:00Z\"}";
+        assert!(within(10.0, periodic(heard)), "also one that is heard of");
+        let asked = "resync: {requested: \"2026-11-23T16:00:00Z\", reason: Missed}";
+        assert_eq!(periodic(asked), None, "asked already");
+        let answered = format!("{asked}\ndelivery: {{resyncHandled: \"2026-11-23T16:00:00Z\"}}");
+        assert!(within(16.0, periodic(&answered)), "for whatever reason it was read");
+        assert_eq!(periodic_at(&status("{}"), Duration::from_hours(8), "u"), None);
     }
 
     #[test]
@@ -215,7 +274,7 @@ mod tests {
         /// However requests and answers follow each other, a request is never taken for answered before it is.
         #[test]
         fn a_new_request_is_always_open(
-            steps in proptest::collection::vec((0_usize..6, 0_i64..3, any::<bool>()), 1..12),
+            steps in proptest::collection::vec((0_usize..7, 0_i64..3, any::<bool>()), 1..12),
         ) {
             let mut status = CalendarSubscriptionStatus::default();
             let mut now = time("2026-11-23T10:00:00Z");

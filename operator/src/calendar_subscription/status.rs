@@ -314,6 +314,10 @@ fn failed(
         stalled: true,
     };
     let (trouble, then) = match error.decision() {
+        // Another lane may have a place sooner.
+        Decision::Wait(wait) if matches!(error, GraphError::Exhausted { .. }) => {
+            (trouble(Subscribed::Throttled, false, ""), Then::Wait(wait))
+        }
         Decision::Wait(wait) => (trouble(Subscribed::Throttled, false, ""), Then::Throttled(wait)),
         Decision::Retry
         | Decision::Conflict { .. }

@@ -16,15 +16,17 @@ use super::{
     sightings::Sighting,
     watched::Swept,
 };
-use crate::{access_scope, context::Context, key::Key};
+use crate::{access_scope, context::Context, failpoint::Place, key::Key};
 
 /// The second sweep of a leadership: a request that the leader before had sent can arrive after the first sweep, but not
 /// later than the time-out of its sender.
 const SECOND: Duration = Duration::from_mins(2);
 /// Every later one.
 const REGULAR: Duration = Duration::from_hours(6);
-/// After a failure.
+/// After a failure, and twice as long after each further one.
 const RETRY: Duration = Duration::from_mins(1);
+/// Longest wait for the next list while Graph gives none.
+const LONGEST_RETRY: Duration = Duration::from_mins(15);
 
 /// What the cluster knows of a CalendarSubscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,23 +98,52 @@ pub async fn if_due(context: &Context, scope: &AccessScope, key: &Key, uid: &str
         return Duration::try_from(at.duration_since(now)).unwrap_or_default();
     }
     let next = match sweep(context, scope, key).await {
-        Ok(()) if context.memory.swept(uid) == 0 => SECOND,
-        Ok(()) => REGULAR,
+        Ok(undone) => {
+            let regular = if context.memory.swept(uid) == 0 { SECOND } else { REGULAR };
+            let failures = context.watched.sweep_ended(key, undone.count > 0);
+            if failures == 0 { regular } else { retry(failures, undone.wait).min(regular) }
+        }
         Err(error) => {
             tracing::warn!(scope = %key, %error, "the sweep failed; tried again");
-            match &error {
-                SweepError::Graph(error) => match error.decision() {
-                    Decision::Wait(wait) => wait.max(RETRY),
-                    _ => RETRY,
-                },
-                SweepError::Access(_) => RETRY,
-            }
+            let wait = match &error {
+                SweepError::Graph(error) => asked_wait(error),
+                SweepError::Access(_) => None,
+            };
+            let failures = context.watched.sweep_ended(key, true);
+            retry(failures, wait).min(LONGEST_RETRY.max(wait.unwrap_or_default()))
         }
     };
     if let Ok(at) = now.checked_add(next) {
         context.memory.set_sweep_at(uid, at);
     }
     next
+}
+
+/// How long to wait after so many failures in a row, and not less than Graph asked for.
+fn retry(failures: u32, wait: Option<Duration>) -> Duration {
+    let factor = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    RETRY.saturating_mul(factor).max(wait.unwrap_or_default())
+}
+
+fn asked_wait(error: &GraphError) -> Option<Duration> {
+    match error.decision() {
+        Decision::Wait(wait) => Some(wait),
+        _ => None,
+    }
+}
+
+/// Whether only the subscription that the call was about is concerned, so that the next one is worth a call.
+fn is_about_one(error: &GraphError) -> bool {
+    matches!(error, GraphError::Refused(_))
+        && !matches!(error.decision(), Decision::Wait(_) | Decision::TokenRejected)
+}
+
+/// What a sweep could not delete.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Undone {
+    count: usize,
+    /// How long Graph asked to be left alone.
+    wait: Option<Duration>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -123,12 +154,12 @@ enum SweepError {
     Graph(#[from] GraphError),
 }
 
-async fn sweep(context: &Context, scope: &AccessScope, key: &Key) -> Result<(), SweepError> {
+async fn sweep(context: &Context, scope: &AccessScope, key: &Key) -> Result<Undone, SweepError> {
     let client = context.process.clients.client_for(scope).await?;
     let cause = Cause::new(format!("AccessScope/{key}"));
     // Listed first: whatever is listed then has its object in the store, unless that object has gone since. What was made
     // between the two looks vanished, and is found alive by its reconciler.
-    let listed = list(&client, &cause).await?;
+    let listed = list(Place::List, &client, &cause).await?;
     let known = known(context, key);
     let uids: HashMap<String, Key> =
         known.iter().map(|(key, known)| (known.uid.clone(), key.clone())).collect();
@@ -152,16 +183,36 @@ async fn sweep(context: &Context, scope: &AccessScope, key: &Key) -> Result<(), 
         let gauge = context.process.metrics.life.swept.with_label_values(&[label]);
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
-    for id in &sorted.dead {
-        delete(&client, &cause, id).await?;
-    }
     for (uid, seen) in sorted.sightings {
         if let Some(key) = uids.get(&uid) {
             context.sightings.put(&uid, seen);
             context.subscriptions.trigger(key);
         }
     }
-    Ok(())
+    Ok(end(key, &sorted.dead, |id| delete(Place::DeleteSwept, &client, &cause, id)).await)
+}
+
+/// Ends what is nobody's. One that cannot be ended keeps no other alive.
+async fn end<'a, F>(
+    scope: &Key,
+    dead: &'a [SubscriptionId],
+    delete: impl Fn(&'a SubscriptionId) -> F,
+) -> Undone
+where
+    F: Future<Output = Result<(), GraphError>>,
+{
+    let mut undone = Undone::default();
+    for (at, id) in dead.iter().enumerate() {
+        let Err(error) = delete(id).await else { continue };
+        tracing::warn!(%scope, subscription = %id, %error, "a subscription of nobody could not be ended; tried again");
+        if !is_about_one(&error) {
+            undone.count += dead.len().saturating_sub(at);
+            undone.wait = asked_wait(&error);
+            break;
+        }
+        undone.count += 1;
+    }
+    undone
 }
 
 /// Subscriptions at Graph that are ours and belong to CalendarSubscriptions of this scope, or to nobody.
@@ -179,7 +230,7 @@ pub async fn leftovers(
         .filter(|(_, known)| !known.in_scope)
         .map(|(_, known)| known.uid)
         .collect();
-    let listed = list(client, cause).await?;
+    let listed = list(Place::ListLeftovers, client, cause).await?;
     let ours = |subscription: &Subscription| {
         let address = addresses(context).identify(subscription.notification_url.as_deref()?)?;
         (!elsewhere.contains(&address.uid)).then_some(subscription.id)
@@ -209,7 +260,11 @@ fn known(context: &Context, scope: &Key) -> Vec<(Key, Known)> {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::ready, sync::Mutex};
+
+    use futures::FutureExt as _;
     use jiff::Timestamp;
+    use roomkeeper_graph::{Purpose, Reason, Refusal};
     use uuid::Uuid;
 
     use super::*;
@@ -238,6 +293,53 @@ mod tests {
 
     fn seen(number: u128, current: bool) -> Sighting {
         Sighting { id: id(number), current }
+    }
+
+    fn refused(status: u16, decision: Decision) -> GraphError {
+        GraphError::Refused(Box::new(Refusal {
+            purpose: Purpose::DeleteSubscription,
+            status,
+            code: String::new(),
+            inner_status: None,
+            request_id: None,
+            client_request_id: Uuid::nil(),
+            decision,
+        }))
+    }
+
+    /// Ends five, of which the second fails that way; returns which were asked for, and what is left.
+    fn ended(status: u16, decision: Decision) -> (Vec<SubscriptionId>, Undone) {
+        let dead: Vec<SubscriptionId> = (1..=5).map(id).collect();
+        let asked = Mutex::new(Vec::new());
+        let delete = |one: &SubscriptionId| {
+            asked.lock().unwrap().push(*one);
+            ready(if *one == id(2) { Err(refused(status, decision)) } else { Ok(()) })
+        };
+        let undone = end(&Key::new("n", "s"), &dead, delete).now_or_never().unwrap();
+        (asked.into_inner().unwrap(), undone)
+    }
+
+    #[test]
+    fn one_that_cannot_be_ended_keeps_no_other_alive() {
+        let all: Vec<SubscriptionId> = (1..=5).map(id).collect();
+        for (status, decision) in
+            [(403, Decision::UserMustAct(Reason::PermissionMissing)), (500, Decision::Retry)]
+        {
+            assert_eq!(ended(status, decision), (all.clone(), Undone { count: 1, wait: None }));
+        }
+        let pause = Duration::from_secs(30);
+        let (asked, undone) = ended(429, Decision::Wait(pause));
+        assert_eq!((asked.len(), undone), (2, Undone { count: 4, wait: Some(pause) }), "left alone as asked");
+        let (asked, undone) = ended(401, Decision::TokenRejected);
+        assert_eq!((asked.len(), undone), (2, Undone { count: 4, wait: None }));
+    }
+
+    #[test]
+    fn failures_in_a_row_are_tried_again_later_and_later() {
+        let waits: Vec<u64> = (1..5).map(|failures| retry(failures, None).as_secs() / 60).collect();
+        assert_eq!(waits, [1, 2, 4, 8]);
+        assert!(retry(u32::MAX, None) > REGULAR, "bounded by whoever asks");
+        assert_eq!(retry(1, Some(Duration::from_mins(7))), Duration::from_mins(7));
     }
 
     #[test]

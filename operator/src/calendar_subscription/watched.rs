@@ -10,7 +10,7 @@ use prometheus::IntGaugeVec;
 use roomkeeper_crds::{
     CalendarSubscription,
     access_scope::SubscriptionCounts,
-    calendar_subscription::GraphSubscription,
+    calendar_subscription::{GraphSubscription, LifecycleEvent},
     condition::{self, Type},
 };
 
@@ -95,6 +95,34 @@ pub struct Swept {
     pub foreign: usize,
 }
 
+/// When the lifecycle notifications that were answered last had been taken, by what they ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    removed: Option<Timestamp>,
+    reauthorize: Option<Timestamp>,
+}
+
+impl Answered {
+    /// Of a kind. `missed` is answered by a request that the status tells of.
+    pub fn of(&self, event: LifecycleEvent) -> Option<Timestamp> {
+        match event {
+            LifecycleEvent::Missed => None,
+            LifecycleEvent::SubscriptionRemoved => self.removed,
+            LifecycleEvent::ReauthorizationRequired => self.reauthorize,
+        }
+    }
+
+    /// One of that kind was answered.
+    pub fn note(&mut self, event: LifecycleEvent, received_at: Timestamp) {
+        let last = match event {
+            LifecycleEvent::Missed => return,
+            LifecycleEvent::SubscriptionRemoved => &mut self.removed,
+            LifecycleEvent::ReauthorizationRequired => &mut self.reauthorize,
+        };
+        *last = (*last).max(Some(received_at));
+    }
+}
+
 #[derive(Debug, Default)]
 struct Figures {
     counts: SubscriptionCounts,
@@ -106,13 +134,15 @@ struct Inner {
     each: HashMap<Key, Entry>,
     scopes: HashMap<Key, Figures>,
     changed: HashSet<Key>,
-    lifecycle: HashMap<String, Timestamp>,
+    lifecycle: HashMap<String, Answered>,
     lives: usize,
     calendar: Calendar,
     /// There are few, and most subscriptions share one.
     signers: Vec<Signer>,
     turns: HashSet<Key>,
     swept: HashMap<Key, Swept>,
+    /// Sweeps in a row that left something undone, by scope.
+    failed_sweeps: HashMap<Key, u32>,
 }
 
 /// All of them.
@@ -217,11 +247,24 @@ impl Watched {
         let mut inner = self.inner();
         inner.swept.insert(scope.clone(), seen);
         inner.swept.retain(|scope, _| exists(scope));
+        inner.failed_sweeps.retain(|scope, _| exists(scope));
         inner.swept.values().fold(Swept::default(), |sum, one| Swept {
             ours: sum.ours + one.ours,
             dead: sum.dead + one.dead,
             foreign: sum.foreign + one.foreign,
         })
+    }
+
+    /// A sweep of a scope ended; returns how many in a row left something undone.
+    pub fn sweep_ended(&self, scope: &Key, undone: bool) -> u32 {
+        let mut inner = self.inner();
+        if !undone {
+            inner.failed_sweeps.remove(scope);
+            return 0;
+        }
+        let failures = inner.failed_sweeps.entry(scope.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
     }
 
     /// Figures of a scope: by state, and how many have a Graph subscription.
@@ -250,14 +293,14 @@ impl Watched {
         }
     }
 
-    /// When the lifecycle notification that was answered last had been taken.
-    pub fn lifecycle_answered(&self, uid: &str) -> Option<Timestamp> {
-        self.inner().lifecycle.get(uid).copied()
+    /// Which lifecycle notifications were answered.
+    pub fn lifecycle_answered(&self, uid: &str) -> Answered {
+        self.inner().lifecycle.get(uid).copied().unwrap_or_default()
     }
 
     /// A lifecycle notification was answered.
-    pub fn answer_lifecycle(&self, uid: &str, received_at: Timestamp) {
-        self.inner().lifecycle.insert(uid.to_owned(), received_at);
+    pub fn answer_lifecycle(&self, uid: &str, event: LifecycleEvent, received_at: Timestamp) {
+        self.inner().lifecycle.entry(uid.to_owned()).or_default().note(event, received_at);
     }
 
     /// The object with that uid is gone.
@@ -395,6 +438,10 @@ mod tests {
         let seen = |ours| Swept { ours, dead: 1, foreign: 0 };
         assert_eq!(watched.swept(&a, seen(2), |_| true), seen(2));
         assert_eq!(watched.swept(&b, seen(3), |_| true), Swept { ours: 5, dead: 2, foreign: 0 });
+        assert_eq!(watched.sweep_ended(&a, true), 1);
+        assert_eq!((watched.sweep_ended(&b, true), watched.sweep_ended(&b, true)), (1, 2));
         assert_eq!(watched.swept(&b, seen(4), |key| *key == b), seen(4));
+        assert_eq!(watched.sweep_ended(&a, true), 1, "begins anew");
+        assert_eq!((watched.sweep_ended(&b, false), watched.sweep_ended(&b, true)), (0, 1));
     }
 }

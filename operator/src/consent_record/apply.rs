@@ -13,7 +13,7 @@ use super::plan::NewSubscription;
 use crate::{
     api::{self, ApiError, bounded},
     context::Context,
-    failpoint::{Failpoint, around},
+    failpoint::{Place, around},
 };
 
 /// Most bytes of a label's value.
@@ -53,7 +53,7 @@ pub async fn create(context: &Context, new: &NewSubscription) -> Result<bool, Ap
     let params =
         PostParams { field_manager: Some(annotation::MANAGER_OPERATOR.to_owned()), ..PostParams::default() };
     let call = bounded(api.create(&params, &object));
-    match around(Failpoint::BeforeSubscriptionObject, Failpoint::AfterSubscriptionObject, call).await {
+    match around(Place::MakeCalendarSubscription, call).await {
         Ok(_) => Ok(true),
         // Made before, by a run that did not get to note it.
         Err(error) if error.code() == Some(409) => {

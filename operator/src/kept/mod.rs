@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use kube::core::DeserializeGuard;
+use kube::{ResourceExt as _, core::DeserializeGuard};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 pub use self::index::Index;
@@ -30,6 +30,8 @@ pub struct Undecodable;
 pub struct Kept<K: Object> {
     objects: RwLock<HashMap<Arc<Key>, Result<Packed, Undecodable>>>,
     packer: Packer,
+    /// Versions of objects that came as answers to our own calls and that the watch has not come to yet.
+    ahead: Mutex<HashMap<Arc<Key>, u64>>,
     index: Mutex<Index>,
     queue: UnboundedSender<Arc<Key>>,
     complete: watch::Sender<bool>,
@@ -45,6 +47,7 @@ impl<K: Object> Kept<K> {
         Self {
             objects: RwLock::default(),
             packer: Packer::default(),
+            ahead: Mutex::default(),
             index: Mutex::default(),
             queue,
             complete: watch::Sender::new(false),
@@ -120,7 +123,7 @@ impl<K: Object> Kept<K> {
         drop(complete.wait_for(|complete| *complete).await);
     }
 
-    /// An object is new or changed; returns its name.
+    /// The watch says that an object is new or changed; returns its name. What an answer to our own call said since stays.
     pub(crate) fn put(&self, object: &Guarded<K>, terms: Vec<String>) -> Key {
         let key = Key::of(object);
         let DeserializeGuard(decoded) = object;
@@ -129,30 +132,68 @@ impl<K: Object> Kept<K> {
             Err(_) => Err(Undecodable),
         };
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let mut ahead = self.ahead();
+        if let Some(known) = ahead.get(&key) {
+            if version(object).is_some_and(|version| version < *known) {
+                return key;
+            }
+            ahead.remove(&key);
+        }
+        drop(ahead);
         let name = match objects.get_key_value(&key) {
             Some((name, _)) => Arc::clone(name),
             None => Arc::new(key.clone()),
         };
         objects.insert(Arc::clone(&name), packed);
-        drop(objects);
         self.index().put(&name, terms);
         key
     }
 
-    /// An object is gone.
-    pub(crate) fn remove(&self, key: &Key) {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.index().remove(key);
+    /// An object as the API server just answered, which the watch may come to later. Taken if it is newer than what is kept;
+    /// an object that is gone does not come back. Whether it was taken.
+    pub(crate) fn answered(&self, object: &K, terms: Vec<String>) -> bool {
+        let key = Key::of(object);
+        let (Some(new), Some(packed)) = (version(object), self.packer.pack(object)) else { return false };
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let Some((name, Ok(kept))) = objects.get_key_value(&key) else { return false };
+        let name = Arc::clone(name);
+        let newer = |kept: K| kept.uid() == object.uid() && version(&kept).is_some_and(|kept| kept < new);
+        if !kept.unpack().is_some_and(newer) {
+            return false;
+        }
+        self.ahead().insert(Arc::clone(&name), new);
+        objects.insert(Arc::clone(&name), Ok(packed));
+        self.index().put(&name, terms);
+        true
     }
 
-    /// A list is complete; returns the names of the objects that it does not hold any more, which are gone.
-    pub(crate) fn listed(&self, listed: &HashSet<Key>) -> Vec<Key> {
-        let gone: Vec<Key> = self.keys().into_iter().filter(|key| !listed.contains(key)).collect();
-        for key in &gone {
-            self.remove(key);
-        }
+    /// An object is gone; returns its last known form.
+    pub(crate) fn remove(&self, key: &Key) -> Option<K> {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let last = objects.remove(key);
+        self.ahead().remove(key);
+        self.index().remove(key);
+        drop(objects);
+        last?.ok()?.unpack()
+    }
+
+    /// A list begins. It will hold whatever was written before, in its newest version.
+    pub(crate) fn listing(&self) {
+        self.ahead().clear();
+    }
+
+    /// Names of the objects that a complete list does not hold: they are gone.
+    pub(crate) fn missing(&self, listed: &HashSet<Key>) -> Vec<Key> {
+        self.keys().into_iter().filter(|key| !listed.contains(key)).collect()
+    }
+
+    /// Every object was listed.
+    pub(crate) fn set_complete(&self) {
         self.complete.send_replace(true);
-        gone
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, HashMap<Arc<Key>, u64>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn objects(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Arc<Key>, Result<Packed, Undecodable>>> {
@@ -160,9 +201,14 @@ impl<K: Object> Kept<K> {
     }
 }
 
+/// Versions of one object are ordered as numbers; one that is none cannot be compared.
+fn version(object: &impl kube::Resource) -> Option<u64> {
+    object.meta().resource_version.as_ref()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use roomkeeper_crds::CalendarSubscription;
+    use roomkeeper_crds::{CalendarSubscription, CalendarSubscriptionStatus};
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
@@ -188,8 +234,56 @@ mod tests {
         kept.trigger(&Key::new("n", "nobody"));
         assert_eq!(triggered.try_recv().unwrap().name, "a");
         assert!(triggered.try_recv().is_err(), "what is not there is not looked at");
-        assert_eq!(kept.listed(&HashSet::from([b.clone()])), std::slice::from_ref(&a));
-        assert_eq!((kept.get(&a), kept.len()), (None, 1));
+        assert_eq!(kept.missing(&HashSet::from([b.clone()])), std::slice::from_ref(&a));
+        assert_eq!(kept.remove(&a), Some(object("a")), "its last known form");
+        assert_eq!((kept.get(&a), kept.len(), kept.remove(&a)), (None, 1, None));
         assert_eq!(kept.under("scope:s"), [b]);
+    }
+
+    fn at(version: &str, user_id: &str) -> CalendarSubscription {
+        let mut object = object("a");
+        object.metadata.resource_version = Some(version.to_owned());
+        object.status =
+            Some(CalendarSubscriptionStatus { user_id: Some(user_id.to_owned()), ..Default::default() });
+        object
+    }
+
+    #[test]
+    fn an_answer_counts_at_once_and_nothing_older_comes_over_it() {
+        let kept = Kept::<CalendarSubscription>::new(unbounded_channel().0);
+        let seen = |object: CalendarSubscription| kept.put(&DeserializeGuard(Ok(object)), Vec::new());
+        let key = seen(at("9", "watched"));
+        assert!(kept.answered(&at("12", "own"), vec!["user:own".to_owned()]));
+        assert_eq!(kept.get(&key), Some(at("12", "own")));
+        assert_eq!(kept.under("user:own"), std::slice::from_ref(&key));
+        seen(at("11", "between"));
+        assert_eq!(kept.get(&key), Some(at("12", "own")), "the watch lags behind");
+        assert!(!kept.answered(&at("10", "late"), Vec::new()), "an answer that comes late");
+        assert_eq!(kept.get(&key), Some(at("12", "own")));
+        seen(at("12", "own"));
+        seen(at("13", "next"));
+        assert_eq!(kept.get(&key), Some(at("13", "next")));
+        assert!(!kept.answered(&at("13", "next"), Vec::new()), "known already");
+
+        // A list that began after the answer knows better, also where versions went back because a backup was restored.
+        assert!(kept.answered(&at("20", "own"), Vec::new()));
+        kept.listing();
+        seen(at("5", "restored"));
+        assert_eq!(kept.get(&key), Some(at("5", "restored")));
+    }
+
+    #[test]
+    fn an_answer_brings_nothing_back_that_is_gone() {
+        let kept = Kept::<CalendarSubscription>::new(unbounded_channel().0);
+        assert!(!kept.answered(&at("5", "own"), Vec::new()));
+        let key = kept.put(&DeserializeGuard(Ok(at("9", "watched"))), Vec::new());
+        let mut other = at("12", "another of the same name");
+        other.metadata.uid = Some("other".to_owned());
+        assert!(!kept.answered(&other, Vec::new()));
+        kept.remove(&key);
+        assert!(!kept.answered(&at("12", "own"), vec!["user:own".to_owned()]));
+        assert!(kept.is_empty() && kept.under("user:own").is_empty());
+        kept.put(&DeserializeGuard(Ok(at("7", "made anew"))), Vec::new());
+        assert_eq!(kept.get(&key), Some(at("7", "made anew")), "nothing is left of it");
     }
 }

@@ -1,6 +1,6 @@
 //! BookingRecords against the booking simulator.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
 use roomkeeper_crds::{
@@ -9,7 +9,10 @@ use roomkeeper_crds::{
 };
 use serde_json::{Value, json};
 
-use crate::site::{Operator, Site, until};
+use crate::{
+    product::Product,
+    site::{Operator, Site, until},
+};
 
 /// Tomorrow's meeting, as RFC 3339.
 pub fn tomorrow() -> (String, String) {
@@ -64,64 +67,6 @@ spec:
   booking: {{url: \"{url}\", secretName: booking}}
 "
     )
-}
-
-struct Product {
-    origin: String,
-    http: reqwest::Client,
-    ca: std::path::PathBuf,
-    running: booking_sim::Running,
-}
-
-impl Product {
-    async fn start(site: &Site) -> Self {
-        roomkeeper_service::tls::install_provider();
-        let folder = site.folder.path().join("booking-tls");
-        std::fs::create_dir_all(&folder).unwrap();
-        let running = booking_sim::start(booking_sim::Options {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            tls_dir: folder.clone(),
-            require_header: Some(("x-api-key".parse().unwrap(), "demo-booking-key".parse().unwrap())),
-            rate_per_minute: None,
-        })
-        .await
-        .unwrap();
-        let certificate = reqwest::Certificate::from_pem(running.ca_pem.as_bytes()).unwrap();
-        let http = reqwest::Client::builder().add_root_certificate(certificate).build().unwrap();
-        Self { origin: running.origin.clone(), http, ca: folder.join("ca.crt"), running }
-    }
-
-    async fn bookings(&self) -> Vec<Value> {
-        let request =
-            self.http.get(format!("{}/bookings", self.origin)).header("x-api-key", "demo-booking-key");
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        answer["value"].as_array().unwrap().clone()
-    }
-
-    /// PUTs and DELETEs so far.
-    async fn writes(&self) -> usize {
-        let log: Value = self
-            .http
-            .get(format!("{}/_sim/requests", self.origin))
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        let list = log
-            .as_array()
-            .or_else(|| log["requests"].as_array())
-            .or_else(|| log["value"].as_array())
-            .unwrap();
-        list.iter().filter(|one| one["method"] != "GET").count()
-    }
-}
-
-impl Drop for Product {
-    fn drop(&mut self) {
-        self.running.shutdown.cancel();
-    }
 }
 
 async fn operator(site: &Site, product: &Product) -> Operator {

@@ -10,11 +10,15 @@ use serde_json::{Value, json};
 use crate::{
     endpoint::Endpoint,
     site::{Operator, Site, until},
+    way::GraphWay,
     world::{self, CLIENT, DIRECTORY_CLIENT, TENANT},
 };
 
 pub struct Graph {
+    /// Under which the installation knows it.
     pub origin: String,
+    /// Under which the tests reach it, whatever lies between it and the installation.
+    direct: String,
     http: reqwest::Client,
     ca: PathBuf,
     _running: graph_sim::Running,
@@ -34,7 +38,13 @@ impl Graph {
         .unwrap();
         let certificate = reqwest::Certificate::from_pem(running.ca_pem.as_bytes()).unwrap();
         let http = reqwest::Client::builder().add_root_certificate(certificate).build().unwrap();
-        Self { origin: running.origin.clone(), http, ca: folder.join("ca.crt"), _running: running }
+        Self {
+            origin: running.origin.clone(),
+            direct: running.origin.clone(),
+            http,
+            ca: folder.join("ca.crt"),
+            _running: running,
+        }
     }
 
     /// Living subscriptions for a user's calendar.
@@ -58,7 +68,7 @@ impl Graph {
 
     /// A call that steers the simulator.
     pub async fn control(&self, what: &str, body: &Value) {
-        let answer = self.http.post(format!("{}/_sim/{what}", self.origin)).json(body).send().await.unwrap();
+        let answer = self.http.post(format!("{}/_sim/{what}", self.direct)).json(body).send().await.unwrap();
         assert!(answer.status().is_success(), "{what}: {answer:?}");
     }
 
@@ -72,11 +82,11 @@ impl Graph {
     ) -> (u16, Value) {
         let form = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}&scope={}/.default",
-            app.0, app.1, self.origin
+            app.0, app.1, self.direct
         );
         let token: Value = self
             .http
-            .post(format!("{}/{TENANT}/oauth2/v2.0/token", self.origin))
+            .post(format!("{}/{TENANT}/oauth2/v2.0/token", self.direct))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form)
             .send()
@@ -87,7 +97,7 @@ impl Graph {
             .unwrap();
         let mut request = self
             .http
-            .request(method, format!("{}/v1.0{path}", self.origin))
+            .request(method, format!("{}/v1.0{path}", self.direct))
             .bearer_auth(token["access_token"].as_str().unwrap());
         if let Some(body) = body {
             request = request.json(&body);
@@ -117,7 +127,7 @@ impl Graph {
     }
 
     async fn sim(&self, path: &str) -> Value {
-        self.http.get(format!("{}{path}", self.origin)).send().await.unwrap().json().await.unwrap()
+        self.http.get(format!("{}{path}", self.direct)).send().await.unwrap().json().await.unwrap()
     }
 }
 
@@ -152,6 +162,17 @@ impl Connected {
         let endpoint = Endpoint::start(site.folder.path()).await;
         let graph = Graph::start(&site, world, &endpoint).await;
         Self { site, graph, endpoint }
+    }
+
+    /// To a Graph of that world that everybody reaches over a way.
+    pub async fn over_a_way(world: &Value) -> (Self, GraphWay) {
+        let listener = GraphWay::bind().await;
+        let mut world = world.clone();
+        world["origins"] = json!([listener.origin]);
+        let mut connected = Self::to(&world).await;
+        connected.graph.origin.clone_from(&listener.origin);
+        let way = listener.lead_to(connected.graph.direct.strip_prefix("https://").unwrap());
+        (connected, way)
     }
 
     pub async fn operator(&self, identity: &str) -> Operator {

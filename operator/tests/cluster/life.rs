@@ -54,8 +54,13 @@ async fn a_resync_is_asked_for_and_awaited() {
     site.condition::<CalendarSubscription>(&name, Type::Delivering, "True/Receiving").await;
 
     let id = connected.living(USER, 1).await[0]["id"].as_str().unwrap().to_owned();
-    let lifecycle =
-        json!({"event": "missed", "receivedAt": jiff::Timestamp::now().to_string(), "subscriptionId": id});
+    // What Graph asks for since then hides no loss.
+    let now = jiff::Timestamp::now().to_string();
+    let later = (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(1)).to_string();
+    let lifecycle = json!({
+        "missed": {"receivedAt": now, "subscriptionId": id},
+        "reauthorizationRequired": {"receivedAt": later, "subscriptionId": id},
+    });
     let delivery = json!({"state": "Receiving", "resyncHandled": created, "lifecycle": lifecycle});
     report(&connected, &name, delivery).await;
     let missed = requested(site, &name, ResyncReason::Missed).await;
@@ -88,7 +93,7 @@ async fn graph_is_authorised_again_once_and_not_within_ten_minutes() {
     let (site, name) = (&connected.site, object.name_any());
     let id = connected.living(USER, 1).await[0]["id"].as_str().unwrap().to_owned();
     let wanted = async |at: &str| {
-        let lifecycle = json!({"event": "reauthorizationRequired", "receivedAt": at, "subscriptionId": id});
+        let lifecycle = json!({"reauthorizationRequired": {"receivedAt": at, "subscriptionId": id}});
         report(&connected, &name, json!({"state": "Receiving", "lifecycle": lifecycle})).await;
     };
     let sent = async || {

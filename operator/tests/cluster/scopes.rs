@@ -15,7 +15,7 @@ use crate::{
     graph::Connected,
     site::until,
     subscriptions::{merge, subscribed},
-    world::{CLIENT, TENANT, USER, consent, user},
+    world::{self, CLIENT, GROUP, TENANT, USER, consent, user},
 };
 
 fn annotated(key: &str, value: &str) -> Value {
@@ -94,10 +94,19 @@ async fn an_emptied_group_ends_nothing_until_a_person_confirms_it() {
     living(&connected, 0).await;
     connected.site.condition::<AccessScope>("contoso", Type::Ready, "True/Succeeded").await;
 
-    // What was confirmed once confirms nothing else.
-    connected.graph.join_group(USER).await;
+    // What was confirmed once confirms nothing else, not even the very same mistake.
+    for number in 1..12 {
+        connected.graph.join_group(&user(number)).await;
+    }
     merge::<AccessScope>(&connected, "contoso", asked("4")).await;
-    living(&connected, 1).await;
+    living(&connected, 11).await;
+    for number in 1..12 {
+        connected.graph.leave_group(&user(number)).await;
+    }
+    merge::<AccessScope>(&connected, "contoso", asked("5")).await;
+    looked(&connected, "5").await;
+    connected.site.condition::<AccessScope>("contoso", Type::MembersResolved, "False/ShrinkHeld").await;
+    living(&connected, 11).await;
 }
 
 #[tokio::test]
@@ -122,7 +131,7 @@ async fn a_policy_of_exchange_stands_above_the_scope_until_it_is_lifted() {
 }
 
 #[tokio::test]
-async fn a_user_who_is_gone_from_the_directory_has_a_reason_of_their_own() {
+async fn a_user_who_is_gone_from_the_directory_is_out_of_the_scope_and_may_be_deleted() {
     let connected = Connected::new(1).await;
     let (_operator, _, object) = subscribed(&connected).await;
     let name = object.metadata.name.unwrap();
@@ -196,4 +205,82 @@ async fn leftovers_of_a_forced_deletion_are_said_with_their_date() {
     })
     .await;
     assert!(note.contains(&expires_at.to_string()), "{note}");
+}
+
+/// The tenant's administrator takes the consent back: tokens are given all the same, and hold no role any more.
+#[tokio::test]
+async fn a_tenant_that_takes_its_consent_back_is_left_alone_until_it_gives_it_again() {
+    let mut world = world::tenant(2);
+    world["tokenLifetimeSeconds"] = json!(20);
+    let connected = Connected::to(&world).await;
+    let (_operator, scope_uid, _) = subscribed(&connected).await;
+    let roles = async |roles: &[&str]| {
+        let app = json!({"tenantId": TENANT, "clientId": CLIENT, "roles": roles});
+        connected.graph.control("apps", &app).await;
+    };
+    roles(&[]).await;
+    let api = connected.site.api::<AccessScope>();
+    until("it shows with the next token", async || {
+        merge::<AccessScope>(&connected, "contoso", asked(&jiff::Timestamp::now().to_string())).await;
+        let status = api.get("contoso").await.unwrap().status.unwrap();
+        let found = condition::get(&status.conditions, Type::MembersResolved).cloned();
+        match found {
+            Some(one) if one.reason == "PermissionMissing" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    connected.site.condition::<AccessScope>("contoso", Type::Stalled, "True/PermissionMissing").await;
+
+    // Somebody consents, a due call is asked for: nothing but the question whether the groups may be read again is sent.
+    let before = connected.graph.requests("", "/v1.0/").await.len();
+    connected.site.apply(&consent("consent-2", &scope_uid, 2)).await;
+    let first = name::calendar_subscription(&scope_uid, USER);
+    merge::<CalendarSubscription>(&connected, &first, asked("1")).await;
+    let second = name::calendar_subscription(&scope_uid, &user(2));
+    for name in [&first, &second] {
+        connected.site.condition::<CalendarSubscription>(name, Type::Allowed, "Unknown/ScopeNotReady").await;
+    }
+    let sent = connected.graph.requests("", "/v1.0/").await.split_off(before);
+    assert!(sent.iter().all(|one| one.to_string().contains("/v1.0/groups/")), "{sent:?}");
+    assert_eq!(connected.graph.subscriptions_of(USER).await.len(), 1, "nobody is unsubscribed by it");
+
+    roles(&["Calendars.Read", "Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]).await;
+    until("it is given again", async || {
+        merge::<AccessScope>(&connected, "contoso", asked(&jiff::Timestamp::now().to_string())).await;
+        let status = api.get("contoso").await.unwrap().status.unwrap();
+        if condition::is_true(&status.conditions, Type::Ready) { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .await;
+    connected.living(&user(2), 1).await;
+}
+
+#[tokio::test]
+async fn nested_groups_count_and_deny_beats_restrict() {
+    const INNER: &str = "1b6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10";
+    const BOARD: &str = "2b6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10";
+    let mut world = world::tenant(3);
+    let groups = world["tenants"][0]["groups"].as_array_mut().unwrap();
+    groups[0]["members"] = json!([user(1), INNER]);
+    let group = |id, members| json!({"id": id, "displayName": id, "mailEnabled": true, "securityEnabled": true, "members": members});
+    groups.push(group(INNER, json!([user(2), user(3)])));
+    groups.push(group(BOARD, json!([user(3)])));
+    let connected = Connected::to(&world).await;
+    let _operator = connected.operator("a").await;
+    let scope_uid = connected.scope().await;
+    let policies = json!([
+        {"mode": "RestrictAccess", "groupId": GROUP},
+        {"mode": "DenyAccess", "groupId": BOARD},
+    ]);
+    merge::<AccessScope>(&connected, "contoso", json!({"spec": {"policies": policies}})).await;
+    for number in 1..=3 {
+        connected.site.apply(&consent(&format!("consent-{number}"), &scope_uid, number)).await;
+    }
+    connected.living(&user(1), 1).await;
+    connected.living(&user(2), 1).await;
+    let denied = name::calendar_subscription(&scope_uid, &user(3));
+    connected.site.condition::<CalendarSubscription>(&denied, Type::Allowed, "False/OutOfScope").await;
+    connected.living(&user(3), 0).await;
+    let scope = connected.site.condition::<AccessScope>("contoso", Type::Ready, "True/Succeeded").await;
+    assert_eq!(scope.status.unwrap().members.unwrap().count, 2);
 }

@@ -89,6 +89,8 @@ impl Site {
 
     /// The same of another build of the program.
     pub fn build(&self, path: &str, identity: &str, flags: &[String]) -> Program {
+        let lease = ["--lease-duration", "5s", "--lease-renew-deadline", "4s", "--lease-retry-period", "1s"];
+        let lease: &[&str] = if flags.iter().any(|flag| flag == lease[0]) { &[] } else { &lease };
         Program::new(path)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_LOG", "info,roomkeeper_operator=debug")
@@ -96,7 +98,7 @@ impl Site {
             .args(["--identity", identity, "--admin-listen", "127.0.0.1:0"])
             .arg("--audit-dir")
             .arg(self.audit(identity))
-            .args(["--lease-duration", "5s", "--lease-renew-deadline", "4s", "--lease-retry-period", "1s"])
+            .args(lease)
             .args(flags)
     }
 

@@ -281,8 +281,8 @@ pub async fn report(connected: &Connected, name: &str, delivery: Value) {
 
 /// Says as the worker that Graph sent a lifecycle notification about that subscription.
 async fn report_lifecycle(connected: &Connected, name: &str, event: &str, id: &str) {
-    let lifecycle =
-        json!({"event": event, "receivedAt": jiff::Timestamp::now().to_string(), "subscriptionId": id});
+    let notice = json!({"receivedAt": jiff::Timestamp::now().to_string(), "subscriptionId": id});
+    let lifecycle = json!({event: notice});
     report(connected, name, json!({"state": "Receiving", "lifecycle": lifecycle})).await;
 }
 
@@ -302,7 +302,7 @@ async fn what_the_worker_reports_is_acted_on_and_stays_the_workers() {
         connected.site.condition::<CalendarSubscription>(&name, Type::Subscribed, "True/Created").await;
     let delivery = object.status.unwrap().delivery.unwrap();
     assert_eq!(
-        delivery.lifecycle.unwrap().subscription_id,
+        delivery.lifecycle.unwrap().subscription_removed.unwrap().subscription_id,
         first,
         "the operator leaves the worker's part alone"
     );

@@ -1,11 +1,10 @@
 //! A leader that dies, stands still or is cut off in the middle of its work.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use roomkeeper_controlplane::process::Signal;
 use roomkeeper_crds::{
     CalendarSubscription,
@@ -18,7 +17,7 @@ use crate::{
     graph::Connected,
     partition::Way,
     site::{Operator, until},
-    world::{consent, user},
+    world::{self, consent, user},
 };
 
 const USERS: usize = 4;
@@ -83,15 +82,47 @@ async fn a_leader_killed_while_it_subscribes_leaves_one_subscription_per_mailbox
     assert!(adopted > 0, "what the dead leader had made was taken over");
 }
 
-/// Client-request-ids of the calls that this replica announced in its audit since `since`.
-fn announced(operator: &Operator, since: Timestamp) -> HashSet<String> {
+/// Client-request-ids of all calls that this replica ever announced in its audit.
+fn announced(operator: &Operator) -> HashSet<String> {
     let text = operator.audit_text();
     let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    entries
-        .filter_map(|entry| find(&entry, "clientRequestId").zip(find(&entry, "time")))
-        .filter(|(_, time)| time.parse::<Timestamp>().unwrap() >= since)
-        .map(|(id, _)| id)
-        .collect()
+    entries.filter_map(|entry| find(&entry, "clientRequestId")).collect()
+}
+
+/// What reached Graph so far, by client-request-id.
+async fn arrived(connected: &Connected) -> HashMap<String, Value> {
+    let requests = connected.graph.requests("", "").await;
+    requests.into_iter().filter_map(|one| Some((find(&one, "clientRequestId")?, one))).collect()
+}
+
+/// A leader of the past: what had reached Graph before it came back, and whoever leads now.
+struct Past<'a> {
+    connected: &'a Connected,
+    first: &'a Operator,
+    before: HashMap<String, Value>,
+}
+
+impl<'a> Past<'a> {
+    /// Looked at while `first` is away. What it had sent by then has long arrived: Graph notes a request when it comes in,
+    /// however long the answer takes, and takes no longer for that than a lease takes to run out.
+    async fn of(connected: &'a Connected, first: &'a Operator) -> Self {
+        let before = arrived(connected).await;
+        let own = announced(first);
+        assert!(before.keys().any(|id| own.contains(id)), "the first one had sent something");
+        Self { connected, first, before }
+    }
+
+    /// Nothing of what it ever announced, before or after it came back, has reached Graph since.
+    async fn sent_nothing_since(&self) {
+        self.first.metric("roomkeeper_leader 0").await;
+        self.first.process.still_running().unwrap();
+        assert_eq!(self.connected.site.holder().await.unwrap(), "second");
+        let own = announced(self.first);
+        let now = arrived(self.connected).await;
+        let sent: Vec<_> =
+            now.iter().filter(|(id, _)| own.contains(*id) && !self.before.contains_key(*id)).collect();
+        assert!(sent.is_empty(), "a leader of the past sent {sent:?}");
+    }
 }
 
 fn find(entry: &Value, member: &str) -> Option<String> {
@@ -117,11 +148,16 @@ async fn first_is_away(
     let took = away.elapsed();
     println!("takeover after {took:?}");
     assert!(took <= LEASE + MARGIN, "{took:?}");
-    let woke = Timestamp::now();
+    let past = Past::of(connected, &first).await;
     back(&first);
     connected.graph.faults(&json!({"subscriptionPostLatencyMs": 0})).await;
+    each_has_the_one_that_is_known(connected, &scope_uid).await;
+    past.sent_nothing_since().await;
+}
+
+async fn each_has_the_one_that_is_known(connected: &Connected, scope_uid: &str) {
     for number in 1..=USERS {
-        let name = name::calendar_subscription(&scope_uid, &user(number));
+        let name = name::calendar_subscription(scope_uid, &user(number));
         let object =
             connected.site.condition::<CalendarSubscription>(&name, Type::Ready, "True/Succeeded").await;
         let living = connected.living(&user(number), 1).await;
@@ -132,18 +168,6 @@ async fn first_is_away(
             "the one that lives is the one that is known"
         );
     }
-    first.metric("roomkeeper_leader 0").await;
-    first.process.still_running().unwrap();
-    assert_eq!(connected.site.holder().await.unwrap(), "second");
-    let announced = announced(&first, woke);
-    let sent: Vec<Value> = connected
-        .graph
-        .requests("", "")
-        .await
-        .into_iter()
-        .filter(|request| request["clientRequestId"].as_str().is_some_and(|id| announced.contains(id)))
-        .collect();
-    assert!(sent.is_empty(), "a leader of the past sent {sent:?}");
 }
 
 #[tokio::test]
@@ -161,4 +185,41 @@ async fn a_leader_that_is_cut_off_from_the_api_server_sends_nothing_more() {
     let program = connected.site.program("first", &connected.flags()).env("KUBECONFIG", &way.kubeconfig);
     let first = connected.site.start("first", program).await;
     first_is_away(&connected, first, |_| way.cut(), |_| way.mend()).await;
+}
+
+/// Its requests have passed every check and wait for their connections when it is stopped; when it wakes up, the connections
+/// come about.
+#[tokio::test]
+async fn a_leader_that_was_stopped_while_it_connected_sends_nothing_when_it_wakes_up() {
+    let (connected, way) = Connected::over_a_way(&world::tenant(USERS)).await;
+    let first = connected.operator("first").await;
+    first.metric("roomkeeper_leader 1").await;
+    let scope_uid = connected.scope().await;
+    let second = connected.operator("second").await;
+    until("the standby is ready", async || match second.get("/readyz").await? {
+        (200, _) => Ok(()),
+        (_, text) => Err(text),
+    })
+    .await;
+    way.hold_new_connections();
+    for number in 1..=USERS {
+        connected.site.apply(&consent(&format!("consent-{number}"), &scope_uid, number)).await;
+    }
+    until("a request that waits for its connection", async || {
+        let arrived = arrived(&connected).await;
+        let waiting = announced(&first).iter().filter(|id| !arrived.contains_key(*id)).count();
+        let held = way.held();
+        if waiting > 0 && held > 0 { Ok(()) } else { Err(format!("{waiting} requests, {held} connections")) }
+    })
+    .await;
+    first.process.signal(Signal::SIGSTOP).unwrap();
+    way.pass_new_connections();
+    second.metric("roomkeeper_leader 1").await;
+    let past = Past::of(&connected, &first).await;
+    // Sooner than the limit on connecting, which counts while it is stopped.
+    first.process.signal(Signal::SIGCONT).unwrap();
+    way.release();
+    each_has_the_one_that_is_known(&connected, &scope_uid).await;
+    way.at_rest().await;
+    past.sent_nothing_since().await;
 }

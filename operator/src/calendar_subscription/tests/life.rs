@@ -15,7 +15,7 @@ fn settled_in(more: &str) -> Validated {
 
 fn lifecycle_at(event: &str, at: &str) -> String {
     format!(
-        ", delivery: {{resyncHandled: \"2026-11-23T09:00:00Z\", lifecycle: {{event: {event}, receivedAt: \"{at}\", subscriptionId: {}}}}}",
+        ", delivery: {{resyncHandled: \"2026-11-23T09:00:00Z\", lifecycle: {{{event}: {{receivedAt: \"{at}\", subscriptionId: {}}}}}}}",
         id(1)
     )
 }
@@ -208,6 +208,49 @@ fn the_key_is_read_off_the_address() {
     assert_eq!(key(&resolved(), ours, How::Created).as_deref(), Some("k7"));
     let unknown = Subscription { id: id(1), ..url("https://elsewhere.example/hook") };
     assert_eq!(key(&settled_in(""), unknown, How::Renewed).as_deref(), Some("k"), "as before");
+}
+
+#[test]
+fn each_of_what_graph_tells_is_answered() {
+    let told = |resync: &str| {
+        let at =
+            |time: &str| format!("{{receivedAt: \"2026-11-23T09:{time}:00Z\", subscriptionId: {}}}", id(1));
+        settled_in(&format!(
+            ", delivery: {{resyncHandled: \"{resync}\", lifecycle: {{missed: {}, subscriptionRemoved: {}, reauthorizationRequired: {}}}}}",
+            at("50"),
+            at("40"),
+            at("55"),
+        ))
+    };
+    let object = told("2026-11-23T09:00:00Z");
+    assert_eq!(action(&object, &world()), Action::Verify(id(1)));
+    let mut world = world();
+    world
+        .lifecycle_answered
+        .note(LifecycleEvent::SubscriptionRemoved, "2026-11-23T09:40:00Z".parse().unwrap());
+    let lost = ResyncReason::SubscriptionRemoved;
+    assert_eq!(action(&object, &world), Action::RequestResync(lost));
+    let settled = settle(&object, &allowed(), Outcome::ResyncDue(lost), now());
+    let object = object.with(settled.status).unwrap();
+    assert_eq!(action(&object, &world), Action::Reauthorize(id(1)));
+    world
+        .lifecycle_answered
+        .note(LifecycleEvent::ReauthorizationRequired, "2026-11-23T09:55:00Z".parse().unwrap());
+    assert_eq!(action(&object, &world), Action::None);
+}
+
+#[test]
+fn a_calendar_that_is_heard_of_is_read_again_in_the_end_too() {
+    let heard = settled_in(&answered(", lastReceivedAt: \"2026-11-23T09:59:00Z\""));
+    let every = |time| World { periodic: Some(time), ..world() };
+    assert_eq!(action(&heard, &every(Duration::from_hours(2))), Action::None);
+    let looked = plan(&heard, &every(Duration::from_hours(2)), now()).next;
+    assert!(looked <= Duration::from_hours(1), "{looked:?}: looked at when it is time");
+    let ask = Action::RequestResync(ResyncReason::Periodic);
+    assert_eq!(action(&heard, &every(Duration::from_hours(1))), ask);
+    let settled = settle(&heard, &allowed(), Outcome::ResyncDue(ResyncReason::Periodic), now());
+    let open = heard.with(settled.status).unwrap();
+    assert_eq!(action(&open, &every(Duration::from_hours(1))), Action::None, "until it is answered");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use roomkeeper_crds::{
     CalendarSubscription, CalendarSubscriptionStatus,
-    calendar_subscription::{Delivery, Lifecycle, LifecycleEvent, ResyncReason},
+    calendar_subscription::{Delivery, Lifecycle, LifecycleEvent, LifecycleNotice, ResyncReason},
     condition::{self, Type},
 };
 use roomkeeper_graph::{
@@ -20,6 +20,7 @@ use super::{
     sightings::Sighting,
     status::{How, Outcome, Settled, Then},
     validate::{Validated, validate},
+    watched::Answered,
 };
 use crate::key::Key;
 
@@ -75,11 +76,12 @@ fn world() -> World {
         consents: vec![consent("consent-1", false)],
         elder: None,
         sightings: None,
-        lifecycle_answered: None,
+        lifecycle_answered: Answered::default(),
         authorized_at: None,
         outdated: false,
         replace: true,
         silence: Duration::from_hours(24),
+        periodic: None,
     }
 }
 
@@ -228,7 +230,7 @@ fn a_scope_that_cannot_tell_neither_begins_nor_ends_anything() {
     assert_eq!(action(&living(), &outdated), Action::None, "what cannot be made anew serves as it is");
     assert_eq!(action(&due, &outdated), Action::Renew(id(1)));
     let expired = subscribed("2026-11-23T10:00:00Z", "2026-11-22T10:00:00Z");
-    assert_eq!(action(&expired, &world), Action::Verify(id(1)));
+    assert_eq!(action(&expired, &world), Action::Tell(Finding::Expired));
     let missing = World { scope: Scope::Missing, ..world };
     let locked = World { scope: Scope::Locked("AuthFailed".to_owned()), ..missing.clone() };
     for world in [&missing, &locked] {
@@ -267,17 +269,20 @@ fn what_lives_is_renewed_verified_or_made_anew() {
     let with = |event, about: u128| {
         let mut object = living();
         let received_at = "2026-11-23T09:50:00Z".parse().unwrap();
-        let lifecycle = Lifecycle {
-            event,
+        let notice = LifecycleNotice {
             received_at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(received_at),
             subscription_id: id(about).to_string(),
         };
+        let mut lifecycle = Lifecycle::default();
+        lifecycle.note(event, &notice);
         object.status.delivery = Some(Delivery { lifecycle: Some(lifecycle), ..Delivery::default() });
         object
     };
     let removed = with(LifecycleEvent::SubscriptionRemoved, 1);
     assert_eq!(action(&removed, &world()), Action::Verify(id(1)));
-    let answered = World { lifecycle_answered: "2026-11-23T09:50:00Z".parse().ok(), ..world() };
+    let mut lifecycle_answered = Answered::default();
+    lifecycle_answered.note(LifecycleEvent::SubscriptionRemoved, "2026-11-23T09:50:00Z".parse().unwrap());
+    let answered = World { lifecycle_answered, ..world() };
     let again = Action::RequestResync(ResyncReason::SubscriptionRemoved);
     assert_eq!(action(&removed, &answered), again, "it lives, and still something was lost");
     assert_eq!(
@@ -425,7 +430,9 @@ fn a_foreign_subscription_is_named_and_left_alone() {
 fn carry_out(action: &Action, world: &mut World) -> Outcome {
     let expires = "2026-11-30T10:00:00Z";
     world.sightings = None;
-    world.lifecycle_answered = Some(now());
+    for event in LifecycleEvent::ALL {
+        world.lifecycle_answered.note(event, now());
+    }
     match action {
         Action::None => Outcome::Nothing,
         Action::AddFinalizer => Outcome::FinalizerAdded,
@@ -479,11 +486,12 @@ fn any_world() -> impl Strategy<Value = World> {
             consents,
             elder: elder.then(|| Key::new("rooms", "older")),
             sightings,
-            lifecycle_answered: None,
+            lifecycle_answered: Answered::default(),
             authorized_at: None,
             outdated: false,
             replace: true,
             silence: Duration::from_hours(24),
+            periodic: Some(Duration::from_hours(7 * 24)),
         },
     )
 }

@@ -1,0 +1,65 @@
+//! The booking simulator.
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::site::Site;
+
+pub struct Product {
+    pub origin: String,
+    pub http: reqwest::Client,
+    pub ca: PathBuf,
+    running: booking_sim::Running,
+}
+
+impl Product {
+    pub async fn start(site: &Site) -> Self {
+        roomkeeper_service::tls::install_provider();
+        let folder = site.folder.path().join("booking-tls");
+        fs::create_dir_all(&folder).unwrap();
+        let running = booking_sim::start(booking_sim::Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls_dir: folder.clone(),
+            require_header: Some(("x-api-key".parse().unwrap(), "demo-booking-key".parse().unwrap())),
+            rate_per_minute: None,
+        })
+        .await
+        .unwrap();
+        let certificate = reqwest::Certificate::from_pem(running.ca_pem.as_bytes()).unwrap();
+        let http = reqwest::Client::builder().add_root_certificate(certificate).build().unwrap();
+        Self { origin: running.origin.clone(), http, ca: folder.join("ca.crt"), running }
+    }
+
+    pub async fn bookings(&self) -> Vec<Value> {
+        let request =
+            self.http.get(format!("{}/bookings", self.origin)).header("x-api-key", "demo-booking-key");
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        answer["value"].as_array().unwrap().clone()
+    }
+
+    /// PUTs and DELETEs so far.
+    pub async fn writes(&self) -> usize {
+        let log: Value = self
+            .http
+            .get(format!("{}/_sim/requests", self.origin))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let list = log
+            .as_array()
+            .or_else(|| log["requests"].as_array())
+            .or_else(|| log["value"].as_array())
+            .unwrap();
+        list.iter().filter(|one| one["method"] != "GET").count()
+    }
+}
+
+impl Drop for Product {
+    fn drop(&mut self) {
+        self.running.shutdown.cancel();
+    }
+}

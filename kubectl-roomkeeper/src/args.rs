@@ -48,7 +48,7 @@ pub(crate) enum Command {
 pub(crate) struct AdminConsentUrl {
     /// Name of the AccessScope
     pub(crate) scope: String,
-    /// Where Microsoft sends the administrator afterwards: a redirect URI of the app registration; without it, its first one
+    /// Where Microsoft sends the administrator afterwards: a redirect URI of the app registration
     #[arg(long, value_name = "URL")]
     pub(crate) redirect_uri: Option<Url>,
 }

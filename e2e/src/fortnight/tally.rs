@@ -190,8 +190,11 @@ impl Tally {
             .filter(|end| !calls.deleted_ids.contains(&end.id))
             .map(|end| self.removed.get(&end.id).copied().unwrap_or(end.at))
             .max();
-        // Whatever was to be read again after the last one: each request stands until a later one.
-        let read_again = last_removal.is_none_or(|end| object.resync.is_some_and(|at| at >= end));
+        // Whatever was to be read again after the last one: each request stands until a later one. It is written in whole seconds,
+        // so that one of the same second came after it.
+        let seconds = |at: Timestamp| at.as_second();
+        let read_again =
+            last_removal.is_none_or(|end| object.resync.is_some_and(|asked| seconds(asked) >= seconds(end)));
         figures.unnoticed += usize::from(!read_again);
     }
 }
@@ -285,6 +288,15 @@ mod tests {
         assert_eq!((figures.expired, figures.unnoticed, figures.duplicates), (1, 0, 0), "{figures:?}");
         assert_eq!(conclude(&tally, Some(1), 2, "").unnoticed, 1, "not told");
         assert_eq!(conclude(&tally, Some(0), 2, &told).unnoticed, 1, "not read again");
+        let mut within = Tally::default();
+        within.saw(&living("s1"), at(0)).unwrap();
+        within.removed("u1", "s1", at(1) + jiff::SignedDuration::from_millis(700));
+        within.saw(&living("s2"), at(2)).unwrap();
+        assert_eq!(
+            conclude(&within, Some(1), 2, "").unnoticed,
+            0,
+            "asked for within the second of the removal"
+        );
         assert_eq!(conclude(&tally, Some(1), 1, &told).unnoticed, 1, "not made again");
     }
 

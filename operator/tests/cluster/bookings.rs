@@ -7,7 +7,7 @@ use roomkeeper_crds::{
     BookingRecord,
     condition::{self, Type},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     product::Product,
@@ -182,17 +182,7 @@ async fn a_product_that_fails_is_tried_again_and_its_wish_to_wait_is_obeyed() {
     site.apply(&record("one", &from, &to, "room-1")).await;
     site.condition::<BookingRecord>("one", Type::Delivered, "False/BackendUnavailable").await;
     site.condition::<BookingRecord>("one", Type::Delivered, "True/Accepted").await;
-    let log: Value = product
-        .http
-        .get(format!("{}/_sim/requests", product.origin))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let list =
-        log.as_array().or_else(|| log["requests"].as_array()).or_else(|| log["value"].as_array()).unwrap();
+    let list = product.requests().await;
     let times: Vec<Timestamp> = list
         .iter()
         .filter(|one| one["method"] == "PUT")

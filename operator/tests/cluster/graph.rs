@@ -131,7 +131,8 @@ impl Graph {
     }
 }
 
-fn list(answer: &Value, name: &str) -> Vec<Value> {
+/// The entries of a simulator's answer.
+pub fn list(answer: &Value, name: &str) -> Vec<Value> {
     answer
         .as_array()
         .or_else(|| answer[name].as_array())

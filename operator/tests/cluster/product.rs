@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 
 use serde_json::Value;
 
-use crate::site::Site;
+use crate::{graph::list, site::Site};
 
 pub struct Product {
     pub origin: String,
@@ -40,6 +40,11 @@ impl Product {
 
     /// PUTs and DELETEs so far.
     pub async fn writes(&self) -> usize {
+        self.requests().await.iter().filter(|one| one["method"] != "GET").count()
+    }
+
+    /// Every request, oldest first.
+    pub async fn requests(&self) -> Vec<Value> {
         let log: Value = self
             .http
             .get(format!("{}/_sim/requests", self.origin))
@@ -49,12 +54,7 @@ impl Product {
             .json()
             .await
             .unwrap();
-        let list = log
-            .as_array()
-            .or_else(|| log["requests"].as_array())
-            .or_else(|| log["value"].as_array())
-            .unwrap();
-        list.iter().filter(|one| one["method"] != "GET").count()
+        list(&log, "requests")
     }
 }
 

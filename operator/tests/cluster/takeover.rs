@@ -24,9 +24,8 @@ const USERS: usize = 4;
 const LEASE: Duration = Duration::from_secs(5);
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Starts a second replica beside the first, which leads and is given all users to subscribe while Graph's answers take that
-/// long. Returns it, and the scope's uid.
-async fn second_beside(connected: &Connected, first: &Operator, latency_ms: u64) -> (Operator, String) {
+/// Starts a second replica beside the first, which leads. Returns it, and the uid of the scope.
+async fn standby_beside(connected: &Connected, first: &Operator) -> (Operator, String) {
     first.metric("roomkeeper_leader 1").await;
     let scope_uid = connected.scope().await;
     let second = connected.operator("second").await;
@@ -35,10 +34,21 @@ async fn second_beside(connected: &Connected, first: &Operator, latency_ms: u64)
         (_, text) => Err(text),
     })
     .await;
-    connected.graph.faults(&json!({"subscriptionPostLatencyMs": latency_ms})).await;
+    (second, scope_uid)
+}
+
+/// All users consent.
+async fn consents(connected: &Connected, scope_uid: &str) {
     for number in 1..=USERS {
-        connected.site.apply(&consent(&format!("consent-{number}"), &scope_uid, number)).await;
+        connected.site.apply(&consent(&format!("consent-{number}"), scope_uid, number)).await;
     }
+}
+
+/// The same, and the first is given all users to subscribe while Graph's answers take that long.
+async fn second_beside(connected: &Connected, first: &Operator, latency_ms: u64) -> (Operator, String) {
+    let (second, scope_uid) = standby_beside(connected, first).await;
+    connected.graph.faults(&json!({"subscriptionPostLatencyMs": latency_ms})).await;
+    consents(connected, &scope_uid).await;
     (second, scope_uid)
 }
 
@@ -193,18 +203,9 @@ async fn a_leader_that_is_cut_off_from_the_api_server_sends_nothing_more() {
 async fn a_leader_that_was_stopped_while_it_connected_sends_nothing_when_it_wakes_up() {
     let (connected, way) = Connected::over_a_way(&world::tenant(USERS)).await;
     let first = connected.operator("first").await;
-    first.metric("roomkeeper_leader 1").await;
-    let scope_uid = connected.scope().await;
-    let second = connected.operator("second").await;
-    until("the standby is ready", async || match second.get("/readyz").await? {
-        (200, _) => Ok(()),
-        (_, text) => Err(text),
-    })
-    .await;
+    let (second, scope_uid) = standby_beside(&connected, &first).await;
     way.hold_new_connections();
-    for number in 1..=USERS {
-        connected.site.apply(&consent(&format!("consent-{number}"), &scope_uid, number)).await;
-    }
+    consents(&connected, &scope_uid).await;
     until("a request that waits for its connection", async || {
         let arrived = arrived(&connected).await;
         let waiting = announced(&first).iter().filter(|id| !arrived.contains_key(*id)).count();

@@ -406,14 +406,14 @@ pub enum PrivateSubject {
 }
 
 /// How long a BookingRecord is kept.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
-    /// Time between the end of the booking and the deletion of its record.
-    #[serde(default = "default_after_end")]
-    #[schemars(with = "String", length(max = 16))]
+    /// Time between the end of the booking and the deletion of its record; none if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 16))]
     #[x_kube(validation = rule::duration("afterEnd", "0s"))]
-    pub after_end: Duration,
+    pub after_end: Option<Duration>,
     /// What becomes of the records of a calendar that may not be read any more: consent withdrawn, out of scope, or its
     /// CalendarSubscription deleted.
     #[serde(default)]
@@ -423,17 +423,10 @@ pub struct Retention {
     pub purged_bookings: PurgedBookings,
 }
 
-fn default_after_end() -> Duration {
-    std::time::Duration::ZERO.into()
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            after_end: default_after_end(),
-            on_unsubscribe: OnUnsubscribe::default(),
-            purged_bookings: PurgedBookings::default(),
-        }
+impl AccessScopeSpec {
+    /// How long a BookingRecord outlives the end of its booking.
+    pub fn kept_after_end(&self) -> std::time::Duration {
+        self.retention.as_ref().and_then(|retention| retention.after_end).map(Into::into).unwrap_or_default()
     }
 }
 

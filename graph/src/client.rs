@@ -256,6 +256,24 @@ impl GraphClient {
         self.object(&call, cause, Shape::EventHead, |object| EventHead::read(object, manifest)).await
     }
 
+    /// The series that an occurrence or exception is of; `None` where Graph names none.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::EventNotFound`] and [`GoneReason::MailboxUnavailable`].
+    pub async fn series_master(
+        &self,
+        cause: &Cause,
+        user: &UserId,
+        event: &EventId,
+    ) -> Result<Option<EventId>, GraphError> {
+        let call = Call::EventMaster { user, event };
+        self.object(&call, cause, Shape::EventMaster, |object| match object.optional("seriesMasterId") {
+            Some(_) => object.parsed("seriesMasterId", "an event id").map(Some),
+            None => Ok(None),
+        })
+        .await
+    }
+
     /// Second read of an event: the listed fields.
     ///
     /// # Errors

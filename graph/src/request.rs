@@ -44,6 +44,7 @@ pub(crate) enum Call<'a> {
     GroupMembers(&'a GroupId),
     EventHead { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId },
     EventFull { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId },
+    EventMaster { user: &'a UserId, event: &'a EventId },
     Occurrences { user: &'a UserId, master: &'a EventId, manifest: &'a ManifestId, window: &'a Window },
     BookedEvents { user: &'a UserId, manifest: &'a ManifestId },
 }
@@ -149,6 +150,7 @@ impl Call<'_> {
             Self::Group(_) => (Purpose::GroupLookup, Method::GET, OBJECT_BYTES),
             Self::GroupMembers(_) => (Purpose::GroupMembers, Method::GET, PAGE_BYTES),
             Self::EventHead { .. } => (Purpose::EventMinimalRead, Method::GET, OBJECT_BYTES),
+            Self::EventMaster { .. } => (Purpose::EventMinimalRead, Method::GET, OBJECT_BYTES),
             Self::EventFull { .. } => (Purpose::EventFullRead, Method::GET, OBJECT_BYTES),
             Self::Occurrences { .. } => (Purpose::Occurrences, Method::GET, PAGE_BYTES),
             Self::BookedEvents { .. } => (Purpose::Resync, Method::GET, PAGE_BYTES),
@@ -170,7 +172,9 @@ impl Call<'_> {
                 format!("/v1.0/groups/{}/transitiveMembers/microsoft.graph.user", segment(id.as_str()))
             }
             // Under the default calendar: elsewhere a deleted event can stay readable by its immutable id.
-            Self::EventHead { user, event, .. } | Self::EventFull { user, event, .. } => {
+            Self::EventHead { user, event, .. }
+            | Self::EventFull { user, event, .. }
+            | Self::EventMaster { user, event } => {
                 format!("/v1.0/users/{}/calendar/events/{}", segment(user.as_str()), segment(event.as_str()))
             }
             Self::Occurrences { user, master, .. } => {
@@ -197,6 +201,7 @@ impl Call<'_> {
             Self::GroupMembers(_) => {
                 Some(format!("{}&$count=true&$top={MEMBERS_PER_PAGE}", select(&[fields::MEMBER])))
             }
+            Self::EventMaster { .. } => Some(select(&[fields::EVENT_MASTER])),
             Self::EventHead { manifest, .. } => {
                 Some(format!("{}&{}", select(&[fields::EVENT_HEAD]), expand(manifest)))
             }
@@ -312,6 +317,10 @@ mod tests {
                 format!("{at_event}?{head},{rest}&{expand}"),
             ),
             (
+                Call::EventMaster { user: &user, event: &event },
+                format!("{at_event}?$select=id,seriesMasterId"),
+            ),
+            (
                 Call::Occurrences {
                     user: &user,
                     master: &event,
@@ -322,7 +331,7 @@ mod tests {
             ),
             (
                 Call::BookedEvents { user: &user, manifest: &manifest },
-                format!("https://graph.microsoft.com/v1.0/users/2189c720-90d5-44ff-818b-fe585706ee90/calendar/events?$filter=singleValueExtendedProperties/Any(ep:%20ep/id%20eq%20%27String%20%7B00020329-0000-0000-C000-000000000046%7D%20Name%20cecp-0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f%27%20and%20ep/value%20ne%20null)&{head},start,end,recurrence&{expand}&$top=50"),
+                format!("https://graph.microsoft.com/v1.0/users/2189c720-90d5-44ff-818b-fe585706ee90/calendar/events?$filter=singleValueExtendedProperties/Any(ep:%20ep/id%20eq%20%27String%20%7B00020329-0000-0000-C000-000000000046%7D%20Name%20cecp-0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f%27%20and%20ep/value%20ne%20null)&{head},start,end,isAllDay,recurrence&{expand}&$top=50"),
             ),
         ] {
             assert_eq!(url(&call), expected);

@@ -24,8 +24,8 @@ use roomkeeper_webhook_server::{
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
-        Listing, LivePermissions, Permissions, Reader, ResyncMetrics, ResyncParts, Resyncs, Subscriptions,
-        Waits, Worker, WorkerMetrics, WorkerParts,
+        Horizon, Listing, LivePermissions, Permissions, Reader, ResyncMetrics, ResyncParts, Resyncs,
+        Subscriptions, Waits, Worker, WorkerMetrics, WorkerParts,
     },
 };
 use serde_json::json;
@@ -84,6 +84,7 @@ impl Running {
             metrics: WorkerMetrics::new(&registry).unwrap(),
             workers: 4,
             mailbox_concurrency: 2,
+            horizon: Horizon::of_days(365),
             waits: Waits { failed: fast, short: fast },
         });
         let running = tokio::spawn(Arc::clone(&worker).run(stop.clone()));

@@ -25,8 +25,8 @@ use roomkeeper_webhook_server::{
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
-        Answer, ObjectName, Permissions, Permit, ReadError, Reader, Subscriptions, Waits, Wanted, Worker,
-        WorkerMetrics, WorkerParts,
+        Answer, Horizon, ObjectName, Permissions, Permit, ReadError, Reader, Subscriptions, Waits, Wanted,
+        Worker, WorkerMetrics, WorkerParts,
     },
 };
 use serde_json::json;
@@ -114,6 +114,7 @@ async fn by_the_worker(
                 subscription_uid: subscription.uid().context("uid")?,
                 deleted: false,
                 found: false,
+                version: None,
                 received_at: Timestamp::now(),
             }))
         })
@@ -137,6 +138,7 @@ async fn by_the_worker(
         metrics: WorkerMetrics::new(&metrics::registry()?)?,
         workers: IN_FLIGHT,
         mailbox_concurrency: 2,
+        horizon: Horizon::of_days(365),
         waits: Waits::default(),
     });
     eprintln!("records: {RECORDS} by the worker");

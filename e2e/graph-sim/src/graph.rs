@@ -162,6 +162,7 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
         (&Method::GET | &Method::PATCH | &Method::DELETE, Route::Event { user, id, .. }) => {
             events::item(&call, user, id).await
         }
+        (&Method::GET, Route::Instances { user, id, .. }) => events::instances(&call, user, id).await,
         (&Method::GET, Route::CalendarView { user, .. }) => events::calendar_view(&call, user).await,
         (&Method::GET, Route::CalendarViewDelta { user, .. }) => {
             events::calendar_view_delta(&call, user).await

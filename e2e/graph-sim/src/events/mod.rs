@@ -12,6 +12,7 @@ mod parts;
 mod recurrence;
 mod relocation;
 mod render;
+mod series;
 mod store;
 mod window;
 mod windows_zones;
@@ -24,7 +25,7 @@ pub(crate) use self::{
     concurrency::Concurrency,
     delta::{DeltaChange, DeltaTokens, calendar_view_delta},
     handlers::{collection, item},
-    list::calendar_view,
+    list::{calendar_view, instances},
     relocation::relocate,
     store::Calendars,
     zone::Zone,

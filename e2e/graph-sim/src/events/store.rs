@@ -8,7 +8,12 @@ use std::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Change, content::Event};
+use super::{
+    Change,
+    content::Event,
+    ids,
+    series::{self, Slot},
+};
 use crate::subscriptions::ChangeType;
 
 /// Tenant and user.
@@ -51,6 +56,16 @@ impl Calendars {
     pub(super) fn get(&self, mailbox: MailboxKey, id: &str) -> Option<&Event> {
         let calendar = self.0.get(&mailbox)?;
         calendar.events.get(calendar.by_id.get(id)?)
+    }
+
+    /// The stored event that an id leads to: itself, or the series of an occurrence, and which one.
+    pub(super) fn locate(&self, mailbox: MailboxKey, id: &str) -> Option<(&Event, Option<Slot>)> {
+        if let Some(event) = self.get(mailbox, id) {
+            return Some((event, None));
+        }
+        let (master, date) = ids::split_occurrence(id)?;
+        let master = self.get(mailbox, &master)?;
+        series::on(master, date).map(|slot| (master, Some(slot)))
     }
 
     pub(super) fn get_mut(&mut self, mailbox: MailboxKey, id: &str) -> Option<&mut Event> {

@@ -99,7 +99,7 @@ pub struct AccessScopeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booking: Option<Booking>,
 
-    /// How long a BookingRecord outlives the end of its booking.
+    /// How long BookingRecords are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
 
@@ -322,9 +322,77 @@ pub struct Booking {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rule::object_name("secretName"))]
     pub secret_name: Option<String>,
+    /// Client credentials (OAuth 2.0) by which tokens for the product are obtained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<BookingOAuth>,
+    /// Most calls to the product. Kept over restarts and changes of the leader, and never overspent.
+    #[serde(default)]
+    pub quota: BookingQuota,
+    /// Whether the bookings' ids and states are written onto the event, into a property of Roomkeeper's own. Needs the
+    /// permission `Calendars.ReadWrite`.
+    #[serde(default)]
+    pub write_back: WriteBack,
     /// Whether the subject of a private or confidential event is stored and sent.
     #[serde(default)]
     pub private_subject: PrivateSubject,
+}
+
+/// Client credentials (RFC 6749, section 4.4) for the product.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct BookingOAuth {
+    /// Token endpoint. Its host must be on the operator's allow list.
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rule::https_url("tokenUrl"))]
+    pub token_url: String,
+    /// Scope to ask for, where the endpoint wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^[!#-\\\\[\\\\]-~]+( [!#-\\\\[\\\\]-~]+)*$')").message("scope must be one or more words separated by single spaces, without quotes or backslashes"))]
+    pub scope: Option<String>,
+    /// Secret of the same namespace with the keys `clientId` and `clientSecret`.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rule::object_name("secretName"))]
+    pub secret_name: String,
+}
+
+/// Most calls to the product, over all bookings of the scope.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.perWeek >= self.perMinute").message("perWeek must not be less than perMinute"))]
+pub struct BookingQuota {
+    /// Within any 60 seconds.
+    #[serde(default = "default_per_minute")]
+    #[schemars(with = "i32", range(min = 1, max = 100_000))]
+    pub per_minute: u32,
+    /// Within any seven days.
+    #[serde(default = "default_per_week")]
+    #[schemars(with = "i32", range(min = 1, max = 100_000_000))]
+    pub per_week: u32,
+}
+
+fn default_per_minute() -> u32 {
+    500
+}
+
+fn default_per_week() -> u32 {
+    50_000
+}
+
+impl Default for BookingQuota {
+    fn default() -> Self {
+        Self { per_minute: default_per_minute(), per_week: default_per_week() }
+    }
+}
+
+/// Whether the outcome of a booking is written onto its event.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WriteBack {
+    /// Nothing is written to calendars.
+    #[default]
+    None,
+    /// Ids and states go into the named property `roomkeeper-<manifestId>` of the event.
+    Property,
 }
 
 /// What becomes of the subject of a private or confidential event.
@@ -337,14 +405,49 @@ pub enum PrivateSubject {
     Store,
 }
 
-/// How long a BookingRecord outlives the end of its booking.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// How long a BookingRecord is kept.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
-    /// Time between the end of the booking and the deletion of its record.
-    #[schemars(with = "String", length(max = 16))]
+    /// Time between the end of the booking and the deletion of its record; none if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 16))]
     #[x_kube(validation = rule::duration("afterEnd", "0s"))]
-    pub after_end: Duration,
+    pub after_end: Option<Duration>,
+    /// What becomes of the records of a calendar that may not be read any more: consent withdrawn, out of scope, or its
+    /// CalendarSubscription deleted.
+    #[serde(default)]
+    pub on_unsubscribe: OnUnsubscribe,
+    /// What becomes of the bookings at the product when the records are purged.
+    #[serde(default)]
+    pub purged_bookings: PurgedBookings,
+}
+
+impl AccessScopeSpec {
+    /// How long a BookingRecord outlives the end of its booking.
+    pub fn kept_after_end(&self) -> std::time::Duration {
+        self.retention.as_ref().and_then(|retention| retention.after_end).map(Into::into).unwrap_or_default()
+    }
+}
+
+/// What becomes of the records of a calendar that may not be read any more.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnUnsubscribe {
+    /// They are deleted at once.
+    #[default]
+    Purge,
+    /// They stay until their bookings have ended.
+    KeepUntilEnd,
+}
+
+/// What becomes of the bookings at the product when the records are purged.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PurgedBookings {
+    /// They stay; the product and the organizer see to them.
+    #[default]
+    Keep,
+    /// They are cancelled before the record is deleted.
+    Cancel,
 }
 
 /// What the operator saw.
@@ -367,6 +470,9 @@ pub struct AccessScopeStatus {
     /// A large shrink that is held back, or that was confirmed and is being carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shrink: Option<Shrink>,
+    /// Calls to the booking product that were set aside, so that the quota holds over restarts and changes of the leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub booking_quota: Option<BookingQuotaStatus>,
     /// When the certificate of the credential ends. Absent for credentials that do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_expires_at: Option<Time>,
@@ -416,6 +522,45 @@ pub struct Shrink {
     pub ending: i64,
     /// Whether a person confirmed it.
     pub confirmed: bool,
+}
+
+/// Calls to the booking product that were set aside.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct BookingQuotaStatus {
+    /// Per span of six hours, in order; spans that left the week are dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub week: Vec<QuotaSpan>,
+    /// Those of the last minutes, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub recent: Vec<QuotaChunk>,
+    /// When calls go on, while the week's quota is used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exhausted_until: Option<Time>,
+}
+
+/// Calls that were set aside within six hours.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaSpan {
+    /// Begin of the span.
+    pub from: Time,
+    /// Calls.
+    #[schemars(with = "i32", range(min = 0))]
+    pub reserved: u32,
+}
+
+/// Calls that were set aside at once.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaChunk {
+    /// They may be made until then, and not after.
+    pub until: Time,
+    /// Calls.
+    #[schemars(with = "i32", range(min = 0))]
+    pub reserved: u32,
 }
 
 /// CalendarSubscriptions of a scope by state.

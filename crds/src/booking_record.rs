@@ -62,13 +62,16 @@ pub struct BookingRecordSpec {
     /// Version of the event in Exchange.
     #[schemars(length(min = 1, max = 256))]
     pub change_key: String,
-    /// Start of the event.
+    /// Start of the event; of a series that of its first occurrence.
     pub date_time_from: Time,
-    /// End of the event.
+    /// End of the event; of a series that of its first occurrence.
     pub date_time_to: Time,
     /// Immutable id of the single event or the series master.
     #[schemars(length(min = 1, max = 1024))]
     pub event_id: String,
+    /// Whether the event lasts whole days. All its times are then midnights of the place of the space, written as if in UTC.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_all_day: bool,
     /// When the event last changed.
     pub last_modified_date_time: Time,
     /// Location of the booked resource; the location text of the event is not kept.
@@ -114,7 +117,8 @@ pub enum Sensitivity {
     Confidential,
 }
 
-/// How a series repeats: Graph's `patternedRecurrence`, with Graph's names.
+/// How a series repeats: Graph's `patternedRecurrence`, with Graph's names, and the occurrences that follow from it within
+/// the horizon. Only the occurrences are booked; pattern and range are kept as data.
 ///
 /// Source: the `recurrencePattern` and `recurrenceRange` complex types of the Graph v1.0 metadata.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -124,6 +128,34 @@ pub struct Recurrence {
     pub pattern: RecurrencePattern,
     /// Over which time.
     pub range: RecurrenceRange,
+    /// Occurrences are listed up to this time; absent where no occurrence lies beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_until: Option<Time>,
+    /// Starts of the occurrences that are as the series says and last as long as its first one. As Graph tells them; those
+    /// that were over when the series was read may be missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub occurrences: Vec<Time>,
+    /// Occurrences that differ: moved, of another length in UTC, or with other spaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub exceptions: Vec<OccurrenceException>,
+}
+
+/// One occurrence that is not as the series says.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OccurrenceException {
+    /// Start that the series would give it; absent where Graph does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_start: Option<Time>,
+    /// Start.
+    pub date_time_from: Time,
+    /// End.
+    pub date_time_to: Time,
+    /// What the add-in left on this occurrence; absent where it is as on the series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub single_value_extended_properties: Option<AddInProperties>,
 }
 
 /// On which days a series repeats.
@@ -199,10 +231,17 @@ pub struct SubscriptionRef {
     pub name: String,
 }
 
+/// Longest reason in [`AddInProperties::invalid`], in characters.
+pub const INVALID_LIMIT: usize = 256;
+
 /// What the add-in left on the event.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AddInProperties {
+    /// Why the property is not understood, or the event cannot be booked. Nothing of its value is quoted, and nothing is booked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = INVALID_LIMIT))]
+    pub invalid: Option<String>,
     /// The booked spaces.
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["resourceId".to_owned()]))]
@@ -268,6 +307,10 @@ pub struct BookingRecordStatus {
     /// When this record is deleted: end of the event plus `retention.afterEnd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+    /// Hash of what was last written back onto the event (`booking.writeBack`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub written_back: Option<String>,
     /// `Delivered`, `Ready`; `Reconciling` and `Stalled` only while True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "rule::conditions")]

@@ -52,6 +52,8 @@ names! {
         Delivering,
         /// BookingRecord: the booking product has what the record says.
         Delivered,
+        /// AccessScope: calls to the booking product are left in this week.
+        BookingQuotaAvailable,
     }
 }
 
@@ -200,6 +202,16 @@ names! {
 }
 
 names! {
+    /// Reasons of `BookingQuotaAvailable`.
+    BookingQuotaAvailable {
+        /// Calls are left.
+        Available,
+        /// All calls of the last seven days' quota were set aside; the message has the time from which calls are made again.
+        WeekExhausted,
+    }
+}
+
+names! {
     /// Reasons of `Ready`, `Reconciling` and `Stalled` that no other condition has.
     Summary {
         /// All is as it should be.
@@ -212,6 +224,8 @@ names! {
         DuplicateApplication,
         /// A field holds a value that cannot work.
         InvalidSpec,
+        /// BookingRecord: what the add-in left on the event is not understood, or does not fit; nothing is booked.
+        InvalidProperty,
         /// The object named by a reference does not exist.
         ReferenceNotFound,
         /// The object is being deleted.

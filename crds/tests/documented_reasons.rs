@@ -5,7 +5,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use roomkeeper_crds::condition::{
-    Allowed, CredentialsValid, Delivering, MembersResolved, Subscribed, Summary,
+    Allowed, BookingQuotaAvailable, CredentialsValid, Delivered, Delivering, MembersResolved, Subscribed,
+    Summary,
 };
 
 /// First column of the table under a heading.
@@ -36,6 +37,8 @@ fn every_reason_has_its_row_and_no_row_is_invented() {
     assert_documented!("calendar-subscription.md", Allowed);
     assert_documented!("calendar-subscription.md", Subscribed);
     assert_documented!("calendar-subscription.md", Delivering);
+    assert_documented!("access-scope.md", BookingQuotaAvailable);
+    assert_documented!("booking-record.md", Delivered);
 }
 
 #[test]
@@ -43,6 +46,7 @@ fn the_summarys_own_reasons_are_on_the_pages() {
     let heading = "Ready, Reconciling, Stalled";
     let mut told = documented("access-scope.md", heading);
     told.extend(documented("calendar-subscription.md", heading));
+    told.extend(documented("booking-record.md", heading));
     let own: BTreeSet<String> = Summary::ALL.iter().map(ToString::to_string).collect();
     assert!(told.is_superset(&own), "missing: {:?}", own.difference(&told));
     let elsewhere = [Allowed::Suspended.to_string()];

@@ -12,10 +12,7 @@ pub fn dereference(context: &Context, record: &Validated) -> World {
         || context.holds.remaining(&refused_slot(&record.uid), Attempt::of(record.generation)).is_none();
     World {
         product: scope.as_ref().and_then(|scope| scope.spec.booking.clone()),
-        retention: scope
-            .and_then(|scope| scope.spec.retention)
-            .map(|retention| retention.after_end.into())
-            .unwrap_or_default(),
+        retention: scope.map(|scope| scope.spec.kept_after_end()).unwrap_or_default(),
         retry_refused,
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use roomkeeper_crds::{
     BookingRecord,
-    access_scope::{Booking as Product, PrivateSubject},
+    access_scope::{Booking as Product, BookingQuota, PrivateSubject, WriteBack},
     booking_record::{BookingState, ProductState, Recurrence},
     condition::{self, Type},
 };
@@ -35,6 +35,9 @@ fn world() -> World {
     let product = Product {
         url: "https://booking.contoso.example/api".to_owned(),
         secret_name: None,
+        oauth: None,
+        quota: BookingQuota::default(),
+        write_back: WriteBack::None,
         private_subject: PrivateSubject::Mask,
     };
     World { product: Some(product), retention: Duration::ZERO, retry_refused: false }

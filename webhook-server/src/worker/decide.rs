@@ -139,6 +139,7 @@ mod tests {
             change_key: "k".to_owned(),
             date_time_from: Time(from.parse().unwrap()),
             date_time_to: Time(to.parse().unwrap()),
+            is_all_day: false,
             event_id: "AAMk=".to_owned(),
             last_modified_date_time: Time(now()),
             location: None,

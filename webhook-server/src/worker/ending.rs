@@ -59,6 +59,9 @@ mod tests {
                 index: None,
             },
             range,
+            listed_until: None,
+            occurrences: Vec::new(),
+            exceptions: Vec::new(),
         }
     }
 

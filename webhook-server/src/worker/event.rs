@@ -299,7 +299,7 @@ impl Site<'_> {
     }
 
     fn retention(&self) -> Duration {
-        self.permit.scope.spec.retention.as_ref().map(|r| r.after_end.into()).unwrap_or_default()
+        self.permit.scope.spec.kept_after_end()
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) fn build(
         date_time_from: seconds(event.start),
         date_time_to: seconds(event.end),
         event_id: event.head.id.as_str().to_owned(),
+        is_all_day: event.is_all_day,
         last_modified_date_time: seconds(event.head.last_modified),
         location: resources.iter().find_map(|resource| resource.location.clone()),
         organizer: event.organizer.clone(),
@@ -64,7 +65,7 @@ pub(super) fn build(
         },
         series_master_id: event.series_master_id.clone(),
         subject,
-        single_value_extended_properties: AddInProperties { resources },
+        single_value_extended_properties: AddInProperties { invalid: None, resources },
         state: BookingState::Booked,
         subscription_ref: SubscriptionRef { name: subscription.to_owned() },
     };

@@ -222,6 +222,7 @@ mod tests {
             change_key: version.to_owned(),
             date_time_from: Time(at("2026-11-20T09:00:00Z")),
             date_time_to: Time(at(end)),
+            is_all_day: false,
             event_id: id.to_owned(),
             last_modified_date_time: Time(at("2026-11-19T08:00:00Z")),
             location: None,
@@ -230,7 +231,7 @@ mod tests {
             sensitivity: Sensitivity::Normal,
             series_master_id: None,
             subject: None,
-            single_value_extended_properties: AddInProperties { resources: Vec::new() },
+            single_value_extended_properties: AddInProperties::default(),
             state,
             subscription_ref: SubscriptionRef { name: "user1".to_owned() },
         }

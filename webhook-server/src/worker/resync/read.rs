@@ -215,12 +215,11 @@ impl Resyncs {
         permit: &Permit,
         manifest: ManifestId,
     ) -> Result<Reading, Setback> {
-        let retention = permit.scope.spec.retention.as_ref();
         let mut ledger = Ledger::new(Calendar {
             tenant_id: subject.item.tenant_id.clone(),
             user_id: subject.item.user_id.clone(),
             manifest,
-            retention: retention.map(|retention| retention.after_end.into()).unwrap_or_default(),
+            retention: permit.scope.spec.kept_after_end(),
         });
         let now = Timestamp::now();
         let take = |record: roomkeeper_crds::BookingRecord| {

@@ -13,7 +13,7 @@ use jiff::{Timestamp, ToSpan as _};
 use roomkeeper_crds::AccessScope;
 use roomkeeper_graph::{
     BookedEvent, BookedPage, Cause, Decision, Event, EventHead, EventId, EventType, GoneReason, GraphError,
-    ManifestId, PageToken, Purpose, Refusal, Sensitivity, UserId,
+    ManifestId, OccurrencePage, PageToken, Purpose, Refusal, Sensitivity, UserId, Window,
 };
 use roomkeeper_webhook_server::worker::{Listing, ReadError, Reader, Wanted};
 use serde_json::json;
@@ -45,6 +45,7 @@ impl Calendar {
                 head: event.head.clone(),
                 start: event.start,
                 end: event.end,
+                is_all_day: event.is_all_day,
                 recurrence: event.recurrence.clone(),
             })
             .collect()
@@ -130,6 +131,20 @@ impl Reader for Reads {
             release.await.unwrap();
         }
         answer
+    }
+
+    async fn master(&self, _: &AccessScope, _: &Wanted) -> Result<Option<EventId>, ReadError> {
+        Ok(None)
+    }
+
+    async fn occurrences(
+        &self,
+        _: &AccessScope,
+        _: &Wanted,
+        _: &Window,
+        _: Option<&PageToken>,
+    ) -> Result<OccurrencePage, ReadError> {
+        Ok(OccurrencePage { occurrences: Vec::new(), next: None })
     }
 }
 

@@ -17,7 +17,10 @@ use roomkeeper_crds::{
     name,
 };
 use roomkeeper_e2e::{install, programs, wait, world};
-use roomkeeper_graph::{Cause, Event, EventHead, EventId, EventType, Sensitivity, audit::MemoryAudit};
+use roomkeeper_graph::{
+    Cause, Event, EventHead, EventId, EventType, OccurrencePage, PageToken, Sensitivity, Window,
+    audit::MemoryAudit,
+};
 use roomkeeper_service::{health::Health, metrics};
 use roomkeeper_webhook_server::{
     queue::{
@@ -252,6 +255,20 @@ impl Reader for Memory {
             series_master_id: None,
             recurrence: None,
         })
+    }
+
+    async fn master(&self, _: &AccessScope, _: &Wanted) -> Result<Option<EventId>, ReadError> {
+        Ok(None)
+    }
+
+    async fn occurrences(
+        &self,
+        _: &AccessScope,
+        _: &Wanted,
+        _: &Window,
+        _: Option<&PageToken>,
+    ) -> Result<OccurrencePage, ReadError> {
+        Ok(OccurrencePage { occurrences: Vec::new(), next: None })
     }
 }
 

@@ -149,8 +149,9 @@ impl Call<'_> {
             Self::User(_) => (Purpose::UserLookup, Method::GET, OBJECT_BYTES),
             Self::Group(_) => (Purpose::GroupLookup, Method::GET, OBJECT_BYTES),
             Self::GroupMembers(_) => (Purpose::GroupMembers, Method::GET, PAGE_BYTES),
-            Self::EventHead { .. } => (Purpose::EventMinimalRead, Method::GET, OBJECT_BYTES),
-            Self::EventMaster { .. } => (Purpose::EventMinimalRead, Method::GET, OBJECT_BYTES),
+            Self::EventHead { .. } | Self::EventMaster { .. } => {
+                (Purpose::EventMinimalRead, Method::GET, OBJECT_BYTES)
+            }
             Self::EventFull { .. } => (Purpose::EventFullRead, Method::GET, OBJECT_BYTES),
             Self::Occurrences { .. } => (Purpose::Occurrences, Method::GET, PAGE_BYTES),
             Self::BookedEvents { .. } => (Purpose::Resync, Method::GET, PAGE_BYTES),

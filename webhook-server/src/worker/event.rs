@@ -30,7 +30,7 @@ use super::{
     permission::{Answer, Denial, Permissions},
     permit::Permit,
     reader::{self, ReadError, ReadFault, Reader, Wanted},
-    reading::{ReadSeries, Reading, Step},
+    reading::{ReadSeries, Reading},
     records::{Records, Written},
     series::Horizon,
     spec::{self, Keeping},
@@ -69,6 +69,15 @@ pub(super) enum Start {
     Series(EventId),
 }
 
+/// What the minimal read gave.
+enum Seen {
+    /// There was no answer, or none was asked for.
+    Nothing,
+    /// The event is not there.
+    Gone,
+    Head(EventHead),
+}
+
 /// Ids of the item, checked.
 pub(super) struct Subject<'a> {
     pub(super) item: &'a EventItem,
@@ -98,11 +107,13 @@ impl Parts {
         let mut subject = Subject { item, name, user, cause, may_be_gone };
         let mut last = Failure::Conflict;
         for _ in 0..STARTS {
-            let mut seen = None;
+            let mut seen = Seen::Nothing;
             match self.start(&subject, &event, place, &mut seen).await? {
                 Start::Done(outcome) => {
-                    if let Some(head) = seen {
-                        self.covered.read(item, head.as_ref());
+                    match &seen {
+                        Seen::Nothing => {}
+                        Seen::Gone => self.covered.read(item, None),
+                        Seen::Head(head) => self.covered.read(item, Some(head)),
                     }
                     return Ok(outcome);
                 }
@@ -123,7 +134,7 @@ impl Parts {
         subject: &Subject<'_>,
         event: &EventId,
         place: &Place,
-        seen: &mut Option<Option<EventHead>>,
+        seen: &mut Seen,
     ) -> Result<Start, Setback> {
         let permit = match self.permit(subject).await? {
             Ok(permit) => permit,
@@ -164,7 +175,7 @@ impl Parts {
         };
         let known = head.as_ref().map(|head| head.i_cal_u_id.clone());
         self.record_notification(subject, &permit, event, known).await?;
-        *seen = Some(head.clone());
+        *seen = head.clone().map_or(Seen::Gone, Seen::Head);
 
         let site =
             |permit| Site { parts: self, record: &record, existing: existing.as_ref(), looked, permit };
@@ -176,13 +187,13 @@ impl Parts {
         let reading = Reading { parts: self, subject, wanted: &wanted, place };
         if verdict == Verdict::OfSeries {
             return Ok(match reading.master(permit).await? {
-                Step::Read(_, master) => Start::Series(master),
-                Step::Start(start) => start,
+                Ok((_, master)) => Start::Series(master),
+                Err(start) => start,
             });
         }
         let (permit, event) = match reading.event(permit).await? {
-            Step::Read(permit, event) => (permit, event),
-            Step::Start(start) => return Ok(start),
+            Ok(read) => read,
+            Err(start) => return Ok(start),
         };
         // The event may have changed since the minimal read: the newer answer decides.
         let properties = match decide::verdict(&event.head, &manifest) {
@@ -193,8 +204,8 @@ impl Parts {
             Verdict::OfSeries => return Ok(Start::Over(Failure::Conflict)),
         };
         let (permit, series) = match reading.series(permit, &event).await? {
-            Step::Read(permit, series) => (permit, series),
-            Step::Start(start) => return Ok(start),
+            Ok(read) => read,
+            Err(start) => return Ok(start),
         };
         site(&permit).with_event(item, &event, properties, series, &manifest).await
     }

@@ -16,13 +16,8 @@ use super::{
 };
 use crate::queue::Failure;
 
-/// What a read came to.
-pub(super) enum Step<T> {
-    /// The answer, and the permit that it was read with.
-    Read(Permit, T),
-    /// This start ends here.
-    Start(Start),
-}
+/// What a read came to: the answer with the permit that it was read with, or the end of this start.
+pub(super) type Step<T> = Result<(Permit, T), Start>;
 
 /// One event that is being read.
 pub(super) struct Reading<'a> {
@@ -66,13 +61,13 @@ impl Reading<'_> {
     pub(super) async fn master(&self, permit: Permit) -> Result<Step<EventId>, Setback> {
         let permit = match self.parts.still(permit, self.subject).await? {
             Ok(permit) => permit,
-            Err(outcome) => return Ok(Step::Start(Start::Done(outcome))),
+            Err(outcome) => return Ok(Err(Start::Done(outcome))),
         };
         match permit.during(self.parts.reader.master(&permit.scope, self.wanted)).await {
-            Ok(Some(master)) => Ok(Step::Read(permit, master)),
+            Ok(Some(master)) => Ok(Ok((permit, master))),
             // Graph promises the id on every occurrence and exception.
             Ok(None) => Err(Setback::Failed(Failure::Rejected)),
-            Err(error) => Ok(Step::Start(started_over(self.subject, self.place, &error)?)),
+            Err(error) => Ok(Err(started_over(self.subject, self.place, &error)?)),
         }
     }
 
@@ -80,11 +75,11 @@ impl Reading<'_> {
     pub(super) async fn event(&self, permit: Permit) -> Result<Step<Event>, Setback> {
         let permit = match self.parts.still(permit, self.subject).await? {
             Ok(permit) => permit,
-            Err(outcome) => return Ok(Step::Start(Start::Done(outcome))),
+            Err(outcome) => return Ok(Err(Start::Done(outcome))),
         };
         match permit.during(self.parts.reader.full(&permit.scope, self.wanted)).await {
-            Ok(event) => Ok(Step::Read(permit, event)),
-            Err(error) => Ok(Step::Start(started_over(self.subject, self.place, &error)?)),
+            Ok(event) => Ok(Ok((permit, event))),
+            Err(error) => Ok(Err(started_over(self.subject, self.place, &error)?)),
         }
     }
 
@@ -94,14 +89,14 @@ impl Reading<'_> {
         permit: Permit,
         event: &Event,
     ) -> Result<Step<Option<ReadSeries>>, Setback> {
-        let Some(recurrence) = &event.recurrence else { return Ok(Step::Read(permit, None)) };
+        let Some(recurrence) = &event.recurrence else { return Ok(Ok((permit, None))) };
         let recurrence = spec::recurrence(recurrence);
         let window = self.parts.horizon.window(Timestamp::now());
         let (mut permit, mut occurrences, mut next) = (permit, Vec::new(), None);
         loop {
             permit = match self.parts.still(permit, self.subject).await? {
                 Ok(permit) => permit,
-                Err(outcome) => return Ok(Step::Start(Start::Done(outcome))),
+                Err(outcome) => return Ok(Err(Start::Done(outcome))),
             };
             let page = self.parts.reader.occurrences(&permit.scope, self.wanted, &window, next.as_ref());
             match permit.during(page).await {
@@ -109,11 +104,11 @@ impl Reading<'_> {
                     occurrences.extend(page.occurrences);
                     next = page.next;
                 }
-                Err(error) => return Ok(Step::Start(started_over(self.subject, self.place, &error)?)),
+                Err(error) => return Ok(Err(started_over(self.subject, self.place, &error)?)),
             }
             // More than a record holds is as good as all of them.
             if next.is_none() || occurrences.len() > MAX_OCCURRENCES {
-                return Ok(Step::Read(permit, Some(ReadSeries { recurrence, occurrences, window })));
+                return Ok(Ok((permit, Some(ReadSeries { recurrence, occurrences, window }))));
             }
         }
     }

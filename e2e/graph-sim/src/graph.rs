@@ -159,8 +159,8 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
             directory::remove_member(&call, group, member)
         }
         (&Method::GET | &Method::POST, Route::Events { user, .. }) => events::collection(&call, user).await,
-        (&Method::GET | &Method::PATCH | &Method::DELETE, Route::Event { user, id, .. }) => {
-            events::item(&call, user, id).await
+        (&Method::GET | &Method::PATCH | &Method::DELETE, Route::Event { user, id, calendar }) => {
+            events::item(&call, user, id, *calendar).await
         }
         (&Method::GET, Route::Instances { user, id, .. }) => events::instances(&call, user, id).await,
         (&Method::GET, Route::CalendarView { user, .. }) => events::calendar_view(&call, user).await,

@@ -50,20 +50,29 @@ pub(super) async fn read(
     Ok(reply)
 }
 
-/// `/users/{id}/events/{id}`.
-pub(crate) async fn item(call: &Call<'_>, user: &str, id: &str) -> Result<Reply, GraphError> {
+/// `/users/{id}/events/{id}`, and with `in_calendar` `/users/{id}/calendar/events/{id}`, where only the calendar's own
+/// folder is looked at.
+pub(crate) async fn item(
+    call: &Call<'_>,
+    user: &str,
+    id: &str,
+    in_calendar: bool,
+) -> Result<Reply, GraphError> {
     let user = enter(call, user)?;
     let _slot = slot(call, &user)?;
     well_formed(id)?;
     if call.request.method == Method::GET {
         // What is read may be old by the time that it arrives.
-        let reply = get(call, &user, id);
+        let reply = get(call, &user, id, in_calendar);
         slow(call).await;
         return reply;
     }
     call.query.only(&[])?;
     let body = if call.request.method == Method::PATCH { Some(call.request.json()?) } else { None };
     slow(call).await;
+    if !in_calendar && lock(&call.app.calendars).deleted(mailbox(call, &user), id).is_some() {
+        return Err(GraphError::not_simulated("writes to deleted items"));
+    }
     match body {
         Some(body) => update(call, &user, id, &body),
         None => delete(call, &user, id),
@@ -158,11 +167,13 @@ pub(super) fn applied(call: &Call<'_>, reply: Reply) -> Reply {
     }
 }
 
-fn get(call: &Call<'_>, user: &User, id: &str) -> Result<Reply, GraphError> {
+fn get(call: &Call<'_>, user: &User, id: &str, in_calendar: bool) -> Result<Reply, GraphError> {
     call.query.only(&["$select", "$expand"])?;
     let view = View::of(call)?;
     let calendars = lock(&call.app.calendars);
-    let (event, slot) = calendars.locate(mailbox(call, user), id).ok_or_else(not_found)?;
+    let mailbox = mailbox(call, user);
+    let deleted = || calendars.deleted(mailbox, id).filter(|_| !in_calendar).map(|event| (event, None));
+    let (event, slot) = calendars.locate(mailbox, id).or_else(deleted).ok_or_else(not_found)?;
     // Right after a change an item may not be found (graph-facts §3.4).
     if event.modified > call.app.clock.now() - call.app.faults.not_found_after_change() {
         return Err(not_found());
@@ -251,6 +262,9 @@ fn delete(call: &Call<'_>, user: &User, id: &str) -> Result<Reply, GraphError> {
         let (event, deleted) = calendars.remove(mailbox, id).ok_or_else(not_found)?;
         changes.push(deleted);
         changes.extend(end(&mut calendars, &directory, call.caller.tenant, &event, now));
+        if call.app.settings.deleted_stay_readable {
+            calendars.bury(mailbox, event, now);
+        }
     }
     calendars.record(&changes);
     drop((calendars, directory));

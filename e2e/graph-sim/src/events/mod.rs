@@ -3,6 +3,7 @@
 mod attendee_copies;
 mod concurrency;
 mod content;
+mod custom_zone;
 mod delta;
 mod filter;
 mod handlers;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 pub(crate) use self::{
     concurrency::Concurrency,
+    custom_zone::set_custom_zone,
     delta::{DeltaChange, DeltaTokens, calendar_view_delta},
     handlers::{collection, item},
     list::{calendar_view, instances},

@@ -22,6 +22,9 @@ pub(super) type MailboxKey = (Uuid, Uuid);
 /// Changes of a mailbox that are remembered for delta rounds; with more, older tokens have expired.
 const REMEMBERED: usize = 20_000;
 
+/// Deleted events of a mailbox that are kept.
+const KEPT: usize = 1_000;
+
 /// Default and immutable id of an event that changed.
 type Ids = (String, String);
 
@@ -32,6 +35,8 @@ struct Calendar {
     by_id: HashMap<String, u64>,
     by_i_cal_u_id: HashMap<String, u64>,
     history: VecDeque<Ids>,
+    /// In the folder of deleted items, the newest last.
+    deleted: VecDeque<Event>,
     /// Changes no longer remembered.
     forgotten: u64,
 }
@@ -157,6 +162,24 @@ impl Calendars {
         calendar.by_i_cal_u_id.remove(&event.i_cal_u_id);
         let change = change(mailbox, &event, ChangeType::Deleted);
         Some((event, change))
+    }
+}
+
+impl Calendars {
+    /// Puts an event that was deleted into the folder of deleted items: as with every move, its default id is another then.
+    pub(super) fn bury(&mut self, mailbox: MailboxKey, mut event: Event, now: Timestamp) {
+        let deleted = &mut self.0.entry(mailbox).or_default().deleted;
+        event.relocate(now);
+        deleted.push_back(event);
+        if deleted.len() > KEPT {
+            deleted.pop_front();
+        }
+    }
+
+    /// A deleted event by either of its ids.
+    pub(super) fn deleted(&self, mailbox: MailboxKey, id: &str) -> Option<&Event> {
+        let mut deleted = self.0.get(&mailbox)?.deleted.iter();
+        deleted.find(|event| event.id == id || event.immutable_id == id)
     }
 }
 

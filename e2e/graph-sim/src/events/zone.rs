@@ -10,6 +10,9 @@ use crate::{
     odata::{Members, with_offset, without_offset},
 };
 
+/// Under which all zones without a name are shown.
+const CUSTOM: &str = "tzone://Microsoft/Custom";
+
 /// A zone under the name that it was asked for by.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Zone {
@@ -32,6 +35,12 @@ impl Zone {
             return None;
         }
         Some(Self { name: name.to_owned(), zone: TimeZone::tzif(canonical, data).ok()? })
+    }
+
+    /// A zone that somebody made up long ago: Graph tells that it is one, and not which (graph-facts §6.3). The rule is in
+    /// the form of POSIX.
+    pub(super) fn custom(posix: &str) -> Option<Self> {
+        Some(Self { name: CUSTOM.to_owned(), zone: TimeZone::posix(posix).ok()? })
     }
 
     /// The zone's own refusal.

@@ -31,6 +31,7 @@ pub(super) struct Timetable<'a> {
     zone: &'a Zone,
     start: DateTime,
     pub(super) length: SignedDuration,
+    is_all_day: bool,
 }
 
 impl<'a> Timetable<'a> {
@@ -43,7 +44,8 @@ impl<'a> Timetable<'a> {
             if moment.zone == *zone { moment.local } else { zone.local(moment.instant()) }
         };
         let start = local(&shared.start);
-        Some(Self { rule, zone, start, length: local(&shared.end).duration_since(start) })
+        let length = local(&shared.end).duration_since(start);
+        Some(Self { rule, zone, start, length, is_all_day: shared.is_all_day })
     }
 
     /// The date that the event itself is on.
@@ -59,24 +61,26 @@ impl<'a> Timetable<'a> {
         date.to_datetime(self.start.time())
     }
 
-    fn local_end(&self, date: Date) -> DateTime {
-        self.local_start(date).saturating_add(self.length)
-    }
-
-    /// Where a clock skips that time, it is later by as much as is skipped; where it comes twice, it is the first.
+    /// Where a clock skips that time, it is later by as much as is skipped, and as long as ever; where it comes twice, it is
+    /// the first.
     fn slot(&self, date: Date) -> Slot {
         let start = self.zone.instant(self.local_start(date));
-        Slot { date, original: start, start, end: self.zone.instant(self.local_end(date)) }
+        // A start that was skipped has moved; a whole day ends at its midnight even so.
+        let begun = if self.is_all_day { self.local_start(date) } else { self.zone.local(start) };
+        Slot { date, original: start, start, end: self.zone.instant(begun.saturating_add(self.length)) }
     }
 
     /// Start and end of an occurrence, in the zones that the event was written in.
     pub(super) fn moments(&self, date: Date, shared: &Shared) -> (Moment, Moment) {
-        let moment = |like: &Moment, local: DateTime| {
+        let midnight = self.local_start(date);
+        let slot = self.slot(date);
+        let moment = |like: &Moment, of_day: DateTime, time: Timestamp| {
             // Whole days keep their midnight even where there is none.
-            let local = if shared.is_all_day { local } else { like.zone.local(self.zone.instant(local)) };
+            let local = if self.is_all_day { of_day } else { like.zone.local(time) };
             Moment { local, zone: like.zone.clone() }
         };
-        (moment(&shared.start, self.local_start(date)), moment(&shared.end, self.local_end(date)))
+        let end = midnight.saturating_add(self.length);
+        (moment(&shared.start, midnight, slot.start), moment(&shared.end, end, slot.end))
     }
 
     /// What of the pattern lies in a window, at least in part, in the order of time.

@@ -100,7 +100,7 @@ pub fn conclude(bookings: &mut Vec<Booking>, call: &Call, answer: Answer) -> Opt
             }
             None
         }
-        Answer::Refused(reason) => {
+        Answer::Refused(reason) | Answer::Conflict(reason) => {
             if let Some(booking) = present {
                 booking.state = ProductState::Rejected;
                 booking.reason = Some(reason);

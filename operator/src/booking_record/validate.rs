@@ -93,6 +93,7 @@ pub fn validate(record: &BookingRecord) -> Result<Validated, ValidateError> {
             organizer: spec.organizer.clone(),
             attendees: attendees.clone(),
             i_cal_u_id: spec.i_cal_u_id.clone(),
+            recurrence: None,
         };
         resources.push(Resource { id: resource.resource_id.clone(), request });
     }

@@ -182,6 +182,12 @@ pub(crate) fn add_in_property(manifest: &ManifestId) -> String {
     format!("String {{00020329-0000-0000-C000-000000000046}} Name cecp-{manifest}")
 }
 
+/// Id of the property that holds what became of the bookings: our own, never the add-in's, which a write would take out of the
+/// user's hands.
+pub(crate) fn booking_property(manifest: &ManifestId) -> String {
+    format!("String {{00020329-0000-0000-C000-000000000046}} Name roomkeeper-{manifest}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ use crate::{
     ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId, UserKey},
     paging::PageLink,
     subscription::{self, NewSubscription},
+    write_back::BookingNote,
 };
 
 /// Bound of a single object's answer, in bytes.
@@ -46,6 +47,7 @@ pub(crate) enum Call<'a> {
     EventFull { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId },
     EventMaster { user: &'a UserId, event: &'a EventId },
     Occurrences { user: &'a UserId, master: &'a EventId, manifest: &'a ManifestId, window: &'a Window },
+    WriteBack { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId, note: &'a BookingNote },
     BookedEvents { user: &'a UserId, manifest: &'a ManifestId },
 }
 
@@ -65,6 +67,7 @@ pub(crate) struct Request {
     url: Url,
     body: Body,
     eventual: bool,
+    minimal: bool,
     limit: usize,
 }
 
@@ -77,13 +80,15 @@ impl Request {
             Call::RenewSubscription { expiration, .. } => {
                 Body::Json(subscription::renewal_body(*expiration)?)
             }
+            Call::WriteBack { manifest, note, .. } => Body::Json(note.body(manifest)?),
             _ => Body::None,
         };
         let mut url = graph.clone();
         url.set_path(&call.path());
         url.set_query(call.query().as_deref());
         let eventual = matches!(call, Call::GroupMembers(_));
-        Ok(Self { purpose, method, url, body, eventual, limit })
+        let minimal = matches!(call, Call::WriteBack { .. });
+        Ok(Self { purpose, method, url, body, eventual, minimal, limit })
     }
 
     /// The client-credentials grant; `form` is the encoded body.
@@ -94,13 +99,15 @@ impl Request {
             url,
             body: Body::Form(form),
             eventual: false,
+            minimal: false,
             limit: TOKEN_BYTES,
         }
     }
 
     /// A document that the authority publishes to everyone.
     pub(crate) fn public(purpose: Purpose, url: Url) -> Self {
-        Self { purpose, method: Method::GET, url, body: Body::None, eventual: false, limit: TOKEN_BYTES }
+        let (method, body) = (Method::GET, Body::None);
+        Self { purpose, method, url, body, eventual: false, minimal: false, limit: TOKEN_BYTES }
     }
 
     /// The same list's page that the server linked to, with the same headers.
@@ -129,6 +136,11 @@ impl Request {
         self.eventual
     }
 
+    /// Whether the answer is to hold nothing of the object (`Prefer: return=minimal`).
+    pub(crate) fn minimal(&self) -> bool {
+        self.minimal
+    }
+
     /// Bound of the answer's body in bytes.
     pub(crate) fn limit(&self) -> usize {
         self.limit
@@ -154,6 +166,7 @@ impl Call<'_> {
             }
             Self::EventFull { .. } => (Purpose::EventFullRead, Method::GET, OBJECT_BYTES),
             Self::Occurrences { .. } => (Purpose::Occurrences, Method::GET, PAGE_BYTES),
+            Self::WriteBack { .. } => (Purpose::WriteBack, Method::PATCH, OBJECT_BYTES),
             Self::BookedEvents { .. } => (Purpose::Resync, Method::GET, PAGE_BYTES),
         }
     }
@@ -175,6 +188,7 @@ impl Call<'_> {
             // Under the default calendar: elsewhere a deleted event can stay readable by its immutable id.
             Self::EventHead { user, event, .. }
             | Self::EventFull { user, event, .. }
+            | Self::WriteBack { user, event, .. }
             | Self::EventMaster { user, event } => {
                 format!("/v1.0/users/{}/calendar/events/{}", segment(user.as_str()), segment(event.as_str()))
             }
@@ -195,7 +209,8 @@ impl Call<'_> {
             | Self::ReauthorizeSubscription(_)
             | Self::GetSubscription(_)
             | Self::ListSubscriptions
-            | Self::DeleteSubscription(_) => None,
+            | Self::DeleteSubscription(_)
+            | Self::WriteBack { .. } => None,
             Self::User(_) => Some(select(&[fields::USER])),
             Self::Group(_) => Some(select(&[fields::GROUP])),
             // The cast to users needs both $count and the consistency header.

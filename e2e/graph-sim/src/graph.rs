@@ -141,6 +141,9 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
     let query = request.query()?;
     asked::count_query(&app.journal, &route, &request.method, &query);
     let prefer = Prefer::parse(&request.headers)?;
+    if prefer.minimal && !matches!((&request.method, &route), (&Method::PATCH, Route::Event { .. })) {
+        return Err(GraphError::not_simulated("the preference 'return=minimal' for this request"));
+    }
     let eventual = consistency(request)?;
     let call = Call { app, request, query, prefer, eventual, caller };
     if request.method == Method::GET || request.method == Method::DELETE {

@@ -238,6 +238,9 @@ fn update(call: &Call<'_>, user: &User, id: &str, body: &Value) -> Result<Reply,
     calendars.record(&changes);
     drop((calendars, directory));
     publish(call.app, changes);
+    if call.prefer.minimal {
+        return Ok(applied(call, Reply::no_content()));
+    }
     let slot = slot.and_then(|slot| series::on(&after, slot.date));
     Ok(applied(call, Reply::ok(whole(call, user, &shown(&after, slot)))))
 }

@@ -1,6 +1,12 @@
 //! The command line, and the settings that follow from it.
 
-use std::{fs, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::Parser;
 use roomkeeper_graph::budget::BudgetSettings;
@@ -61,6 +67,14 @@ pub struct Args {
     /// of it; 0s: never.
     #[arg(long, env = "ROOMKEEPER_RESYNC_EVERY", default_value = "168h", value_parser = duration)]
     pub resync_every: Duration,
+    /// Days ahead for which the occurrences of a series are listed, as the webhook server has it: as time goes on, calendars are
+    /// read again for more.
+    #[arg(long, env = "ROOMKEEPER_OCCURRENCE_HORIZON_DAYS", default_value_t = 365,
+          value_parser = clap::value_parser!(u16).range(1..=730))]
+    pub occurrence_horizon_days: u16,
+    /// Most BookingRecords that are deleted in a second.
+    #[arg(long, env = "ROOMKEEPER_RECORD_DELETES_PER_SECOND", default_value = "500")]
+    pub record_deletes_per_second: NonZeroU32,
     /// Objects of one kind that are worked on at the same time.
     #[arg(long, env = "ROOMKEEPER_CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
@@ -134,6 +148,10 @@ pub struct Settings {
     pub resync_after_silence: Duration,
     /// Time after which every calendar is read again; `None`: never.
     pub resync_every: Option<Duration>,
+    /// How far ahead the occurrences of a series are listed.
+    pub occurrence_horizon: Duration,
+    /// Most BookingRecords that are deleted in a second.
+    pub deletes_per_second: NonZeroU32,
     /// Objects per kind at the same time.
     pub concurrency: u16,
     /// What may be sent to Graph.
@@ -191,6 +209,8 @@ impl Args {
             life_minutes: self.subscription_life_minutes,
             resync_after_silence: self.resync_after_silence,
             resync_every,
+            occurrence_horizon: Duration::from_hours(24 * u64::from(self.occurrence_horizon_days)),
+            deletes_per_second: self.record_deletes_per_second,
             concurrency: self.concurrency,
             budgets: BudgetSettings { writes: self.subscription_writes, ..BudgetSettings::default() },
         })

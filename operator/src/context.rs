@@ -14,10 +14,13 @@ use crate::{
     access_scope::{directory::Directory, memory::Memory},
     args::Settings,
     booking_record::{
-        self,
         client::{BookingClient, Products},
+        conflicts::{self, Conflicts},
+        deletions::Deletions,
+        purge::Purges,
+        quota::Quotas,
     },
-    calendar_subscription::{sightings::Sightings, watched::Watched},
+    calendar_subscription::{horizon::Horizons, sightings::Sightings, watched::Watched},
     clock::Clock,
     events::Events,
     holds::Holds,
@@ -76,6 +79,16 @@ pub struct Context {
     pub sightings: Sightings,
     /// What must not be tried again yet.
     pub holds: Holds,
+    /// Calls to booking products that may be made, by AccessScope.
+    pub quotas: Quotas,
+    /// Places of those that are to be deleted.
+    pub deletions: Deletions,
+    /// Calendars whose records go.
+    pub purges: Purges,
+    /// Up to when the series of calendars are listed.
+    pub horizons: Horizons,
+    /// BookingRecords that wait for a space that is taken.
+    pub conflicts: Conflicts,
     /// Failures in a row at the API server, by uid.
     pub failures: Mutex<HashMap<String, u32>>,
 }
@@ -94,7 +107,7 @@ impl Context {
     /// Forgets what is kept about an object that is gone.
     pub fn forget(&self, uid: &str) {
         self.holds.clear(uid);
-        self.holds.clear(&booking_record::refused_slot(uid));
+        self.holds.clear(&conflicts::slot(uid));
         self.sightings.forget(uid);
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }

@@ -44,6 +44,11 @@ impl Events {
         self.publish(object, EventType::Warning, reason, note).await;
     }
 
+    /// Tells of something that was done, and is as it should be.
+    pub async fn tell<K: Resource<DynamicType = ()>>(&self, object: &K, reason: &str, note: String) {
+        self.publish(object, EventType::Normal, reason, note).await;
+    }
+
     async fn publish<K: Resource<DynamicType = ()>>(
         &self,
         object: &K,

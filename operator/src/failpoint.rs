@@ -70,6 +70,8 @@ places! {
     LiveCalendarSubscription,
     /// A ConsentRecord is read past the cache.
     LiveConsentRecord,
+    /// An AccessScope is read past the cache.
+    LiveAccessScope,
     /// A CalendarSubscription is made from a consent.
     MakeCalendarSubscription,
     /// A consent is withdrawn with the deletion of its CalendarSubscription.
@@ -90,11 +92,13 @@ places! {
     FinalizerOffAccessScope,
     /// A finalizer is taken off a CalendarSubscription.
     FinalizerOffCalendarSubscription,
+    /// Calls to a booking product are set aside.
+    ReserveCalls,
     /// PUT of a booking.
     PutBooking,
     /// DELETE of a booking.
     CancelBooking,
-    /// An expired BookingRecord is deleted.
+    /// A BookingRecord is deleted that expired, or whose calendar may not be read any more.
     DeleteBookingRecord,
 }
 
@@ -162,6 +166,7 @@ macro_rules! at {
 }
 
 at! {
+    Live of AccessScope is LiveAccessScope,
     Live of CalendarSubscription is LiveCalendarSubscription,
     Live of ConsentRecord is LiveConsentRecord,
     Status of AccessScope is StatusOfAccessScope,

@@ -68,6 +68,39 @@ impl Holds {
         delay
     }
 
+    /// The attempt was refused: it waits for a time that doubles from `first` to `longest`, of which the upper half is spread by
+    /// `jitter`, and which is returned.
+    pub fn slow_down(
+        &self,
+        uid: &str,
+        attempt: Attempt,
+        first: Duration,
+        longest: Duration,
+        jitter: f64,
+    ) -> Duration {
+        let mut all = self.all();
+        let failures = match all.get(uid) {
+            Some(hold) if hold.attempt == Some(attempt) => hold.failures.saturating_add(1),
+            _ => 1,
+        };
+        let doubled = first.saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX));
+        let delay = doubled.min(longest).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
+        all.insert(uid.to_owned(), Hold { failures, until: self.after(delay), attempt: Some(attempt) });
+        delay
+    }
+
+    /// What is held need not wait any more; how often it failed is remembered.
+    pub fn release(&self, uid: &str) {
+        if let Some(hold) = self.all().get_mut(uid) {
+            hold.until = Duration::ZERO;
+        }
+    }
+
+    /// Whether anything is or was held.
+    pub fn knows(&self, uid: &str) -> bool {
+        self.all().contains_key(uid)
+    }
+
     /// The attempt waits for exactly this time.
     pub fn wait(&self, uid: &str, attempt: Attempt, delay: Duration) {
         let hold = Hold { failures: 0, until: self.after(delay), attempt: Some(attempt) };

@@ -66,6 +66,11 @@ pub async fn lead(
         watched: crate::calendar_subscription::watched::Watched::default(),
         sightings: crate::calendar_subscription::sightings::Sightings::default(),
         holds,
+        quotas: crate::booking_record::quota::Quotas::default(),
+        deletions: crate::booking_record::deletions::Deletions::default(),
+        purges: crate::booking_record::purge::Purges::default(),
+        horizons: crate::calendar_subscription::horizon::Horizons::default(),
+        conflicts: crate::booking_record::conflicts::Conflicts::default(),
         failures: std::sync::Mutex::default(),
     });
 

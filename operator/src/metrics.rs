@@ -8,7 +8,7 @@ use prometheus::{
 };
 use roomkeeper_graph::audit::{AuditEntry, AuditError, AuditSink};
 
-use crate::calendar_subscription::metrics::LifeMetrics;
+use crate::{booking_record::metrics::BookingMetrics, calendar_subscription::metrics::LifeMetrics};
 
 /// All of them. Clones share the figures.
 #[derive(Clone, Debug)]
@@ -19,8 +19,8 @@ pub struct Metrics {
     pub subscriptions: IntGaugeVec,
     /// Objects by kind that this leadership began with and has not looked at yet; absent before the lists are complete.
     pub unseen: IntGaugeVec,
-    /// BookingRecords deleted because they had expired.
-    pub records_expired: IntCounter,
+    /// About BookingRecords and calls to the booking products.
+    pub bookings: BookingMetrics,
     /// About the life of subscriptions.
     pub life: LifeMetrics,
     reconciles: IntCounterVec,
@@ -48,10 +48,7 @@ impl Metrics {
                 ),
                 &["kind"],
             )?,
-            records_expired: IntCounter::new(
-                "roomkeeper_bookingrecords_expired_total",
-                "BookingRecords deleted because they had expired",
-            )?,
+            bookings: BookingMetrics::new(registry)?,
             life: LifeMetrics::new(registry)?,
             reconciles: IntCounterVec::new(
                 Opts::new("roomkeeper_reconcile_total", "Reconciliations"),
@@ -73,7 +70,6 @@ impl Metrics {
         registry.register(Box::new(metrics.leader.clone()))?;
         registry.register(Box::new(metrics.subscriptions.clone()))?;
         registry.register(Box::new(metrics.unseen.clone()))?;
-        registry.register(Box::new(metrics.records_expired.clone()))?;
         registry.register(Box::new(metrics.reconciles.clone()))?;
         registry.register(Box::new(metrics.reconcile_duration.clone()))?;
         registry.register(Box::new(metrics.backend_requests.clone()))?;

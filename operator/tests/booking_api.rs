@@ -140,6 +140,7 @@ fn data(data: &[(&str, &str)]) -> Secret {
 
 fn single(resource: &str, from: u8, to: u8) -> Request {
     Request {
+        all_day: false,
         resource_id: resource.to_owned(),
         start: format!("2099-01-06T{from:02}:00:00Z"),
         end: format!("2099-01-06T{to:02}:00:00Z"),

@@ -480,7 +480,8 @@ async fn the_occurrences_of_a_series_come_by_pages_and_our_property_goes_onto_th
         "range": {"type": "noEnd", "startDate": "2026-12-01"},
     });
     let master = sim.make(&series).await;
-    let window = Window::new("2026-12-01T00:00:00Z".parse().unwrap(), "2027-12-01T00:00:00Z".parse().unwrap());
+    let window =
+        Window::new("2026-12-01T00:00:00Z".parse().unwrap(), "2027-12-01T00:00:00Z".parse().unwrap());
     let asked = Series { master: &master, manifest: &manifest, window: &window };
     let (mut occurrences, mut next, mut pages) = (Vec::new(), None, 0);
     loop {
@@ -497,7 +498,8 @@ async fn the_occurrences_of_a_series_come_by_pages_and_our_property_goes_onto_th
     assert_eq!(occurrences[0].start, utc("2026-12-01T08:00:00Z"));
     assert_eq!(occurrences[180].start, utc("2027-05-30T07:00:00Z"), "in summer time");
 
-    let noted = NotedBooking { resource_id: "room-101".into(), booking_id: Some("b-1".into()), state: "Accepted" };
+    let noted =
+        NotedBooking { resource_id: "room-101".into(), booking_id: Some("b-1".into()), state: "Accepted" };
     let note = BookingNote::new(vec![noted]);
     sim.client.write_back(&cause(), &user(), &master, &manifest, &note).await.unwrap();
     let seen = sim.requests_seen().await;

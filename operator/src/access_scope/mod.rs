@@ -71,6 +71,7 @@ impl Follow for AccessScope {
             context.memory.forget(&uid);
             context.process.clients.forget(&uid);
         }
+        context.quotas.forget(key);
         concern(key, context);
     }
 }
@@ -130,6 +131,10 @@ impl Reconcile for AccessScope {
             Some(_) => plan.next,
             None => context.memory.until_ask(&scope.uid, now).unwrap_or(plan.next),
         };
+        let next = match status::quota_exhausted_until(&scope, now) {
+            Some(until) => next.min(Duration::try_from(until.duration_since(now)).unwrap_or_default()),
+            None => next,
+        };
         let serves = world.elder.is_none() && scope.deleted_at.is_none() && !scope.suspend;
         let good = world.answers.as_ref().is_some_and(|answers| answers.credential.is_ok());
         if serves && good {
@@ -169,12 +174,14 @@ async fn invalid(
 }
 
 async fn write(context: &Context, object: &AccessScope, status: &AccessScopeStatus) -> Result<(), Error> {
-    let before = object.status.as_ref();
-    if before == Some(status) {
+    // What was set aside of the quota has a writer of its own.
+    let own = |status: &AccessScopeStatus| AccessScopeStatus { booking_quota: None, ..status.clone() };
+    let (before, status) = (object.status.as_ref().map(own), &own(status));
+    if before.as_ref() == Some(status) {
         return Ok(());
     }
     api::apply_status(&context.process, object, status).await.map_err(Error::Status)?;
-    let conditions = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
+    let conditions = before.as_ref().map(|before| before.conditions.as_slice()).unwrap_or_default();
     context.process.events.transition(object, conditions, &status.conditions).await;
     Ok(())
 }

@@ -7,7 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use roomkeeper_crds::{
     AccessScopeStatus,
     access_scope::{Members as MembersStatus, Shrink},
-    condition::{self, Allowed, CredentialsValid, Desired, MembersResolved, Status, Summary as Reason, Type},
+    condition::{
+        self, Allowed, BookingQuotaAvailable, CredentialsValid, Desired, MembersResolved, Status,
+        Summary as Reason, Type,
+    },
 };
 
 use super::{
@@ -21,7 +24,8 @@ const RESOLVED_AT: Duration = Duration::from_mins(15);
 
 /// The status that follows from what is known.
 pub fn report(scope: &Validated, world: &World, now: Timestamp) -> AccessScopeStatus {
-    let mut status = scope.status.clone();
+    // Written by those who call the product; left out here, it stays as it is.
+    let mut status = AccessScopeStatus { booking_quota: None, ..scope.status.clone() };
     status.observed_generation = Some(scope.generation);
     status.subscriptions = Some(world.counts.clone());
     let conditions = &mut status.conditions;
@@ -58,6 +62,14 @@ pub fn report(scope: &Validated, world: &World, now: Timestamp) -> AccessScopeSt
         // Nothing is asked of Graph for this scope: what a person asks for is answered by looking at it.
         status.last_handled_reconcile_at.clone_from(&scope.requested);
     }
+    match quota(scope, now) {
+        Some(quota) => {
+            condition::set(&mut status.conditions, quota, generation, now);
+        }
+        None => {
+            condition::clear(&mut status.conditions, Type::BookingQuotaAvailable);
+        }
+    }
     let before = scope.status.conditions.as_slice();
     status.members = figures(scope, world, now, told(before) != told(&status.conditions));
     let summary = summarise(scope, world, &status);
@@ -67,6 +79,34 @@ pub fn report(scope: &Validated, world: &World, now: Timestamp) -> AccessScopeSt
 
 fn desired(type_: Type, status: Status, reason: &'static str, message: String) -> Desired {
     Desired { type_, status, reason, message }
+}
+
+/// Until when nothing is left of the week's calls to the booking product.
+pub fn quota_exhausted_until(scope: &Validated, now: Timestamp) -> Option<Timestamp> {
+    let until = scope.status.booking_quota.as_ref()?.exhausted_until.as_ref()?.0;
+    (scope.quota.is_some() && until > now).then_some(until)
+}
+
+fn quota(scope: &Validated, now: Timestamp) -> Option<Desired> {
+    let type_ = Type::BookingQuotaAvailable;
+    let quota = scope.quota.as_ref()?;
+    Some(match quota_exhausted_until(scope, now) {
+        Some(until) => desired(
+            type_,
+            Status::False,
+            BookingQuotaAvailable::WeekExhausted.as_str(),
+            format!(
+                "booking.quota.perWeek ({}) is used up: bookings are made again from {until}",
+                quota.per_week
+            ),
+        ),
+        None => desired(
+            type_,
+            Status::True,
+            BookingQuotaAvailable::Available.as_str(),
+            "calls to the booking product are left in this week".to_owned(),
+        ),
+    })
 }
 
 fn members(scope: &Validated, world: &World, now: Timestamp) -> Desired {

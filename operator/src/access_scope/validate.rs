@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use roomkeeper_crds::{AccessScope, AccessScopeStatus, annotation};
+use roomkeeper_crds::{AccessScope, AccessScopeStatus, access_scope::BookingQuota, annotation};
 use roomkeeper_graph::GroupId;
 
 use super::directory::Policy;
@@ -37,6 +37,8 @@ pub struct Validated {
     pub max_shrink_percent: u8,
     /// Value of the annotation that confirms a larger one.
     pub confirmed: Option<String>,
+    /// Most calls to its booking product, if it has one.
+    pub quota: Option<BookingQuota>,
     /// Whether it is suspended.
     pub suspend: bool,
     /// The status as last written.
@@ -82,6 +84,7 @@ pub fn validate(scope: &AccessScope) -> Result<Validated, ValidateError> {
         max_staleness: membership.max_staleness.into(),
         max_shrink_percent: membership.max_shrink_percent,
         confirmed: scope.annotations().get(annotation::CONFIRM_SHRINK).cloned(),
+        quota: scope.spec.booking.as_ref().map(|booking| booking.quota.clone()),
         suspend: scope.spec.suspend,
         status: scope.status.clone().unwrap_or_default(),
     })

@@ -2,18 +2,19 @@
 
 use roomkeeper_crds::AccessScope;
 
-use super::{plan::World, refused_slot, validate::Validated};
-use crate::{context::Context, holds::Attempt, key::Key};
+use super::{conflicts, plan::World, purge, validate::Validated};
+use crate::{context::Context, key::Key};
 
 /// Fetches.
 pub fn dereference(context: &Context, record: &Validated) -> World {
     let scope = scope(context, record);
-    let retry_refused = record.requested_anew()
-        || context.holds.remaining(&refused_slot(&record.uid), Attempt::of(record.generation)).is_none();
     World {
+        purge: purge::look(context, record, scope.as_ref()),
+        scope: scope.as_ref().map(Key::of),
         product: scope.as_ref().and_then(|scope| scope.spec.booking.clone()),
         retention: scope.map(|scope| scope.spec.kept_after_end()).unwrap_or_default(),
-        retry_refused,
+        retry_conflicts: conflicts::wait(context, record).is_some_and(|wait| wait.is_zero()),
+        asked: record.requested_anew(),
     }
 }
 

@@ -2,8 +2,15 @@
 
 pub mod apply;
 pub mod client;
+pub mod conflicts;
+pub mod content;
+pub mod deletions;
 pub mod dereference;
+pub mod metrics;
 pub mod plan;
+pub mod purge;
+pub mod quota;
+pub mod series;
 pub mod status;
 pub mod validate;
 
@@ -14,11 +21,15 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use roomkeeper_crds::{
-    BookingRecord, BookingRecordStatus, booking_record::ProductState, condition::Summary as Reason,
+    BookingRecord, BookingRecordStatus,
+    booking_record::{Booking, BookingState},
+    condition::Summary as Reason,
 };
 
 use self::{
+    apply::Wait,
     plan::{Plan, World},
+    purge::PurgeError,
     validate::Validated,
 };
 use crate::{
@@ -34,8 +45,6 @@ use crate::{
 
 /// When to look again if the event of an own write gets lost.
 const ECHO: Duration = Duration::from_secs(5);
-/// When what the product refused is tried again: the space may have become free.
-const REFUSED: Duration = Duration::from_mins(5);
 /// When what a person must mend is looked at again.
 const RECHECK: Duration = Duration::from_mins(1);
 
@@ -45,6 +54,9 @@ pub enum Error {
     /// The record could not be deleted.
     #[error("the expired record could not be deleted: {0}")]
     Expire(#[source] ApiError),
+    /// The record of a calendar that may not be read any more could not be deleted.
+    #[error("the record of a calendar that may not be read any more could not be deleted: {0}")]
+    Purge(#[from] PurgeError),
     /// In the step `status`.
     #[error("the status could not be written: {0}")]
     Status(#[source] ApiError),
@@ -53,11 +65,6 @@ pub enum Error {
 /// Term of the look-ups for the records of a CalendarSubscription.
 pub fn term(subscription: &Key) -> String {
     format!("subscription:{subscription}")
-}
-
-/// Slot in which a refusal is held.
-pub fn refused_slot(uid: &str) -> String {
-    format!("{uid}/refused")
 }
 
 impl Follow for BookingRecord {
@@ -70,9 +77,22 @@ impl Follow for BookingRecord {
         vec![term(&Key::new(namespace, &self.spec.subscription_ref.name))]
     }
 
-    fn changed(&self, _: &Key, _: &Context) {}
+    fn changed(&self, key: &Key, context: &Context) {
+        let subscription = Key::new(&key.namespace, &self.spec.subscription_ref.name);
+        let until = validate::listed_until(&self.spec).filter(|_| self.spec.state == BookingState::Booked);
+        if context.horizons.put(&subscription, key, until) {
+            context.subscriptions.trigger(&subscription);
+        }
+    }
 
-    fn gone(_: &Key, _: Option<&Self>, _: &Context) {}
+    fn gone(key: &Key, last: Option<&Self>, context: &Context) {
+        context.conflicts.remove(key);
+        context.deletions.forget(key);
+        if let Some(last) = last {
+            let subscription = Key::new(&key.namespace, &last.spec.subscription_ref.name);
+            context.horizons.put(&subscription, key, None);
+        }
+    }
 }
 
 impl Reconcile for BookingRecord {
@@ -96,19 +116,22 @@ impl Reconcile for BookingRecord {
         if record.deleted {
             return Ok(Duration::MAX);
         }
-        let until_expiry = plan::expires_at(&record, &world).map_or(Duration::MAX, |at| {
-            Duration::try_from(at.duration_since(context.process.clock.now())).unwrap_or_default()
-        });
-        // Expiry is compared in full, not in whole seconds: a record that ends within a second must not be looked at in a loop.
-        match plan::plan(&record, &world, context.process.clock.now()) {
-            Plan::Expire => expire(&context, &self).await,
-            Plan::Rest => {
-                let bookings = record.status.bookings.clone();
+        // Times are compared in full, not in whole seconds: a record that ends within a second must not be looked at in a loop.
+        let exact = context.process.clock.now();
+        let until = |at: Option<Timestamp>| {
+            at.map_or(Duration::MAX, |at| Duration::try_from(at.duration_since(exact)).unwrap_or_default())
+        };
+        let due = until(plan::expires_at(&record, &world)).min(until(plan::next_over(&record, exact)));
+        match plan::plan(&record, &world, exact) {
+            Plan::Expire => expire(&context, &self, &record, &world).await,
+            Plan::Purge(_) | Plan::Call { .. } if !is_proven(&context, &record, &world).await? => Ok(ECHO),
+            Plan::Purge(_) => purge(&context, &self, &record).await,
+            Plan::Rest(bookings) => {
+                note_conflicts(&context, &record, &world, &bookings);
+                let wait = conflicts::wait(&context, &record).unwrap_or(Duration::MAX);
                 let status = status::report(&record, &world, bookings, None, now);
                 write(&context, &self, &status).await?;
-                let refused = Attempt::of(record.generation);
-                let refused = context.holds.remaining(&refused_slot(&record.uid), refused);
-                Ok(until_expiry.min(refused.unwrap_or(Duration::MAX)))
+                Ok(due.min(if record.is_over(exact) { Duration::MAX } else { wait }))
             }
             Plan::Announce(bookings) => {
                 let mut status = status::report(&record, &world, bookings, None, now);
@@ -124,23 +147,42 @@ impl Reconcile for BookingRecord {
                 write(&context, &self, &status).await?;
                 Ok(ECHO)
             }
-            Plan::Call(calls) => {
-                let delay = deliver(&context, &self, &record, &world, &calls, now).await?;
-                Ok(delay.min(until_expiry))
+            Plan::Call { calls, bookings } => {
+                let delay = deliver(&context, &self, &record, &world, &calls, bookings).await?;
+                Ok(delay.min(due))
             }
         }
     }
 
     fn is_conflict(error: &Error) -> bool {
-        let (Error::Expire(error) | Error::Status(error)) = error;
-        error.is_conflict()
+        match error {
+            Error::Expire(error) | Error::Status(error) => error.is_conflict(),
+            Error::Purge(_) => false,
+        }
     }
 }
 
-async fn expire(context: &Context, record: &BookingRecord) -> Result<Duration, Error> {
-    match api::delete(&context.process, record).await {
+async fn expire(
+    context: &Context,
+    object: &BookingRecord,
+    record: &Validated,
+    world: &World,
+) -> Result<Duration, Error> {
+    if let Some(wait) = deletion_wait(context, &record.key) {
+        return Ok(wait);
+    }
+    match api::delete(&context.process, object).await {
         Ok(()) => {
-            context.process.metrics.records_expired.inc();
+            let metrics = &context.process.metrics.bookings;
+            metrics.expired.inc();
+            if let Some(at) = plan::expires_at(record, world) {
+                let lag = context.process.clock.now().duration_since(at);
+                metrics.expiry_lag.observe(lag.as_secs_f64().max(0.0));
+            }
+            if let Some(product) = &world.product {
+                let spaces = record.status.bookings.iter().map(|booking| booking.resource_id.clone());
+                conflicts::freed(context, &record.key, &product.url, spaces);
+            }
             Ok(Duration::MAX)
         }
         // Changed or gone since it was read: the event of that change decides.
@@ -149,45 +191,93 @@ async fn expire(context: &Context, record: &BookingRecord) -> Result<Duration, E
     }
 }
 
+/// Whether a record that is to go because its calendar may not be read any more is to go indeed.
+async fn is_proven(context: &Context, record: &Validated, world: &World) -> Result<bool, Error> {
+    match (world.purge, &world.scope) {
+        (Some(purge), Some(scope)) => {
+            Ok(purge::is_proven(context, &record.subscription, scope, purge).await?)
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Deletes a record of a calendar that may not be read any more.
+async fn purge(context: &Context, object: &BookingRecord, record: &Validated) -> Result<Duration, Error> {
+    if let Some(wait) = deletion_wait(context, &record.key) {
+        return Ok(wait);
+    }
+    match api::delete(&context.process, object).await {
+        Ok(()) => {
+            context.process.metrics.bookings.purged.inc();
+            Ok(Duration::MAX)
+        }
+        Err(error) if error.is_conflict() => Ok(ECHO),
+        Err(error) => Err(Error::Purge(error.into())),
+    }
+}
+
+fn deletion_wait(context: &Context, record: &Key) -> Option<Duration> {
+    let process = &context.process;
+    context.deletions.wait(record, process.settings.deletes_per_second, process.clock.passed())
+}
+
 async fn deliver(
     context: &Context,
     object: &BookingRecord,
     record: &Validated,
     world: &World,
     calls: &[plan::Call],
-    now: Timestamp,
+    bookings: Vec<Booking>,
 ) -> Result<Duration, Error> {
-    let Some(product) = &world.product else { return Ok(ECHO) };
-    let attempt = Attempt::of((calls, &record.requested));
-    if let Some(left) = context.holds.remaining(&record.uid, attempt) {
+    let (Some(product), Some(scope)) = (&world.product, &world.scope) else { return Ok(ECHO) };
+    // Another quota is another attempt: whoever waits for a week need not when more is allowed.
+    let quota = (product.quota.per_minute, product.quota.per_week);
+    let attempt = |calls| Attempt::of((calls, &record.requested, quota));
+    if let Some(left) = context.holds.remaining(&record.uid, attempt(calls)) {
         return Ok(left);
     }
-    let outcome = apply::apply(context, record, product, calls).await;
-    let refused = outcome.bookings.iter().any(|booking| booking.state == ProductState::Rejected);
-    if refused {
-        let slot = refused_slot(&record.uid);
-        context.holds.wait(&slot, Attempt::of(record.generation), REFUSED);
-    }
+    let outcome = apply::apply(context, record, scope, product, calls, bookings).await;
+    let again = match outcome.done {
+        0 => conflicts::wait(context, record),
+        _ => conflicts::asked(context, record, &outcome.bookings),
+    };
+    note_conflicts(context, record, world, &outcome.bookings);
+    conflicts::freed(context, &record.key, &product.url, outcome.freed);
+    let left = attempt(calls.get(outcome.done..).unwrap_or_default());
     let delay = match &outcome.trouble {
         None => {
             context.holds.clear(&record.uid);
-            if refused { REFUSED } else { Duration::MAX }
+            again.unwrap_or(Duration::MAX)
         }
         Some(trouble) => match (trouble.wait, trouble.stalled) {
-            (Some(wait), _) => {
+            (Some(Wait::All(wait)), _) => {
                 context.holds.wait_with_all(&record.uid, wait);
                 wait
             }
+            (Some(Wait::These(wait)), _) => {
+                context.holds.wait(&record.uid, left, wait);
+                wait
+            }
             (None, true) => {
-                context.holds.wait(&record.uid, attempt, RECHECK);
+                context.holds.wait(&record.uid, left, RECHECK);
                 RECHECK
             }
-            (None, false) => context.holds.back_off(&record.uid, attempt, rand::random()),
+            (None, false) => context.holds.back_off(&record.uid, left, rand::random()),
         },
     };
+    let now = whole_seconds(context.process.clock.now());
     let status = status::report(record, world, outcome.bookings, outcome.trouble.as_ref(), now);
     write(context, object, &status).await?;
     Ok(delay)
+}
+
+fn note_conflicts(context: &Context, record: &Validated, world: &World, bookings: &[Booking]) {
+    match &world.product {
+        Some(product) if !record.is_over(context.process.clock.now()) => {
+            context.conflicts.put(&record.key, &product.url, bookings);
+        }
+        _ => context.conflicts.remove(&record.key),
+    }
 }
 
 async fn write(context: &Context, object: &BookingRecord, status: &BookingRecordStatus) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use roomkeeper_crds::{
 
 use super::{
     apply::Trouble,
-    plan::{World, expires_at},
+    plan::{Refusal, World, expires_at},
     validate::Validated,
 };
 use crate::summary::{self, Summary};
@@ -30,7 +30,7 @@ pub fn report(
     if record.requested.is_some() {
         status.last_handled_reconcile_at.clone_from(&record.requested);
     }
-    let (delivered, reason, message, summary) = delivered(record, world, &bookings, trouble);
+    let (delivered, reason, message, summary) = delivered(record, world, &bookings, trouble, now);
     status.bookings = bookings;
     let desired = Desired { type_: Type::Delivered, status: delivered, reason: reason.as_str(), message };
     condition::set(&mut status.conditions, desired, generation, now);
@@ -43,6 +43,7 @@ fn delivered(
     world: &World,
     bookings: &[Booking],
     trouble: Option<&Trouble>,
+    now: Timestamp,
 ) -> (Status, Delivered, String, Summary) {
     let ready = |delivered, message: String| {
         let summary = Summary::Ready { reason: Reason::Succeeded.as_str(), message: message.clone() };
@@ -57,13 +58,21 @@ fn delivered(
         (status, delivered, message, summary)
     };
     if let Some(trouble) = trouble {
-        let reason = Delivered::BackendUnavailable;
         let message = trouble.message.clone();
-        return if trouble.stalled {
-            stalled(reason, message)
-        } else {
-            working(Status::False, reason, format!("{message}; tried again"))
+        return match trouble.reason {
+            reason if trouble.stalled => stalled(reason, message),
+            Delivered::QuotaExhausted => working(Status::False, Delivered::QuotaExhausted, message),
+            reason => working(Status::False, reason, format!("{message}; tried again")),
         };
+    }
+    if let Some(invalid) = &record.invalid
+        && bookings.is_empty()
+    {
+        let message =
+            format!("nothing is booked: {invalid}; update the add-in, or save the booking again in Outlook");
+        let reason = Reason::InvalidProperty.as_str();
+        let summary = Summary::Stalled { reason, message: message.clone() };
+        return (Status::False, Delivered::Rejected, message, summary);
     }
     if world.product.is_none() {
         // Nothing is wrong and nothing is left to do: the record is kept, as the scope wants it.
@@ -72,15 +81,24 @@ fn delivered(
         let summary = Summary::Ready { reason: Delivered::Pending.as_str(), message: message.clone() };
         return (Status::False, Delivered::Pending, message, summary);
     }
-    if let Some(refused) = bookings.iter().find(|booking| booking.state == ProductState::Rejected) {
+    let refused = bookings.iter().find_map(|booking| Some((booking, Refusal::of(booking)?.0)));
+    if let Some((refused, why)) = refused {
         let reason = refused.reason.as_deref().unwrap_or("no reason given");
-        let message = format!("{}: {reason}; tried again every 5 minutes", refused.resource_id);
-        return stalled(Delivered::Rejected, message);
-    }
-    if record.recurring && record.state == BookingState::Booked {
-        return stalled(Delivered::Rejected, "recurring events are not booked yet".to_owned());
+        let again = match why {
+            _ if record.is_over(now) => "over by now",
+            Refusal::Conflict => {
+                "tried again now and then until it is over, and at once when Roomkeeper frees the space"
+            }
+            Refusal::Rule => "tried again when the event changes, or a person asks for it",
+        };
+        return stalled(Delivered::Rejected, format!("{}: {reason}; {again}", refused.resource_id));
     }
     if bookings.iter().any(|booking| booking.state != ProductState::Accepted) {
+        if record.is_over(now) {
+            let message = "the event is over; nothing more is sent".to_owned();
+            let summary = Summary::Ready { reason: Delivered::Pending.as_str(), message: message.clone() };
+            return (Status::False, Delivered::Pending, message, summary);
+        }
         return working(Status::Unknown, Delivered::Pending, "to be sent to the booking product".to_owned());
     }
     match record.state {

@@ -1,5 +1,8 @@
 //! Plans and conclusions as values, from a YAML fixture.
 
+mod purge;
+mod series;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,12 +10,12 @@ use proptest::prelude::*;
 use roomkeeper_crds::{
     BookingRecord,
     access_scope::{Booking as Product, BookingQuota, PrivateSubject, WriteBack},
-    booking_record::{BookingState, ProductState, Recurrence},
-    condition::{self, Type},
+    booking_record::{BookingState, ProductState},
+    condition::{self, Delivered, Type},
 };
 
 use super::{
-    apply::{Trouble, conclude},
+    apply::{Trouble, Wait, conclude},
     client::Answer,
     plan::{Call, Plan, World, expires_at, plan},
     status::report,
@@ -40,11 +43,11 @@ fn world() -> World {
         write_back: WriteBack::None,
         private_subject: PrivateSubject::Mask,
     };
-    World { product: Some(product), retention: Duration::ZERO, retry_refused: false }
+    World { product: Some(product), ..World::default() }
 }
 
 fn put(record: &Validated) -> Call {
-    let content = record.resources[0].content("https://booking.contoso.example/api");
+    let content = record.resources[0].content("https://booking.contoso.example/api").mark(now());
     Call::Put { resource_id: "room-101".to_owned(), content }
 }
 
@@ -54,13 +57,16 @@ fn told(record: &Validated, type_: Type) -> String {
 }
 
 /// Plans and carries out until nothing is planned; the product gives these answers, then accepts. Returns what was called.
-fn drive(record: &mut Validated, world: &World, mut answers: Vec<Answer>) -> Vec<Call> {
+fn drive(record: &mut Validated, world: &World, answers: Vec<Answer>) -> Vec<Call> {
+    drive_at(record, world, answers, now())
+}
+
+fn drive_at(record: &mut Validated, world: &World, mut answers: Vec<Answer>, now: Timestamp) -> Vec<Call> {
     let mut called = Vec::new();
     for _ in 0..10 {
-        match plan(record, world, now()) {
-            Plan::Announce(bookings) => record.status = report(record, world, bookings, None, now()),
-            Plan::Call(calls) => {
-                let mut bookings = record.status.bookings.clone();
+        match plan(record, world, now) {
+            Plan::Announce(bookings) => record.status = report(record, world, bookings, None, now),
+            Plan::Call { calls, mut bookings } => {
                 for call in calls {
                     let accepted = match call {
                         Call::Put { .. } => Answer::Booked { booking_id: Some("b1".to_owned()) },
@@ -70,16 +76,16 @@ fn drive(record: &mut Validated, world: &World, mut answers: Vec<Answer>) -> Vec
                     assert_eq!(conclude(&mut bookings, &call, answer), None);
                     called.push(call);
                 }
-                record.status = report(record, world, bookings, None, now());
+                record.status = report(record, world, bookings, None, now);
             }
-            Plan::Rest => {
-                let bookings = record.status.bookings.clone();
-                let status = report(record, world, bookings, None, now());
+            Plan::Rest(bookings) => {
+                let status = report(record, world, bookings, None, now);
                 record.status = status.clone();
-                assert_eq!(report(record, world, status.bookings.clone(), None, now()), status);
+                assert_eq!(plan(record, world, now), Plan::Rest(status.bookings.clone()));
+                assert_eq!(report(record, world, status.bookings.clone(), None, now), status);
                 return called;
             }
-            Plan::Expire => panic!("not over yet"),
+            Plan::Expire | Plan::Purge(_) => panic!("it is to stay"),
         }
     }
     panic!("still planning after {called:?}");
@@ -149,7 +155,7 @@ fn a_cancelled_record_cancels_what_was_announced() {
 #[test]
 fn a_refusal_says_the_products_reason_and_waits() {
     let mut record = valid();
-    let refusal = Answer::Refused("Overlap: room-101 is taken".to_owned());
+    let refusal = Answer::Conflict("Overlap: room-101 is taken".to_owned());
     assert_eq!(drive(&mut record, &world(), vec![refusal.clone()]).len(), 1);
     assert_eq!(
         (told(&record, Type::Delivered), told(&record, Type::Stalled)),
@@ -157,8 +163,8 @@ fn a_refusal_says_the_products_reason_and_waits() {
     );
     let message = &condition::get(&record.status.conditions, Type::Delivered).unwrap().message;
     assert!(message.contains("Overlap: room-101 is taken"), "{message}");
-    let retry = World { retry_refused: true, ..world() };
-    assert!(matches!(plan(&record, &retry, now()), Plan::Call(calls) if calls.len() == 1));
+    let retry = World { retry_conflicts: true, ..world() };
+    assert!(matches!(plan(&record, &retry, now()), Plan::Call { calls, .. } if calls.len() == 1));
 }
 
 #[test]
@@ -167,8 +173,13 @@ fn trouble_at_the_product_is_told_apart() {
     let call = put(&record);
     let mut bookings = Vec::new();
     let wait = conclude(&mut bookings, &call, Answer::Later(Duration::from_secs(7))).unwrap();
-    assert_eq!(wait.wait, Some(Duration::from_secs(7)));
-    let down = Trouble { message: "no answer in time".to_owned(), stalled: false, wait: None };
+    assert_eq!(wait.wait, Some(Wait::All(Duration::from_secs(7))));
+    let down = Trouble {
+        reason: Delivered::BackendUnavailable,
+        message: "no answer in time".to_owned(),
+        stalled: false,
+        wait: None,
+    };
     let status = report(&record, &world(), vec![], Some(&down), now());
     let reasons: Vec<_> =
         status.conditions.iter().map(|one| format!("{}={}", one.type_, one.reason)).collect();
@@ -200,26 +211,46 @@ fn a_record_goes_when_its_booking_is_over() {
 }
 
 #[test]
-fn a_series_is_not_booked_yet_and_ends_a_day_after_its_last() {
-    let series = |range: &str| {
-        let mut record = record();
-        let text = format!("{{pattern: {{type: daily, interval: 1}}, range: {range}}}");
-        record.spec.recurrence_pattern = Some(serde_yaml::from_str::<Recurrence>(&text).unwrap());
-        validate(&record).unwrap()
-    };
-    let mut ending = series("{type: endDate, startDate: \"2026-11-24\", endDate: \"2026-12-01\"}");
-    assert_eq!(expires_at(&ending, &world()).unwrap().to_string(), "2026-12-03T00:00:00Z");
-    assert_eq!(drive(&mut ending, &world(), vec![]), []);
+fn nothing_is_booked_by_a_property_that_is_not_understood() {
+    let mut record = valid();
+    drive(&mut record, &world(), vec![]);
+    let mut changed = self::record();
+    changed.spec.single_value_extended_properties.invalid = Some("resources is no list".to_owned());
+    changed.status = Some(record.status);
+    let mut changed = validate(&changed).unwrap();
+    assert_eq!(drive(&mut changed, &world(), vec![]), [Call::Cancel { resource_id: "room-101".to_owned() }]);
     assert_eq!(
-        (told(&ending, Type::Delivered), told(&ending, Type::Stalled)),
-        ("False/Rejected".to_owned(), "True/Rejected".to_owned())
+        (told(&changed, Type::Delivered), told(&changed, Type::Stalled)),
+        ("False/Rejected".to_owned(), "True/InvalidProperty".to_owned())
     );
-    for endless in [
-        "{type: noEnd, startDate: \"2026-11-24\", endDate: \"0001-01-01\"}",
-        "{type: numbered, startDate: \"2026-11-24\", endDate: \"0001-01-01\", numberOfOccurrences: 3}",
-    ] {
-        assert_eq!(expires_at(&series(endless), &world()), None);
-    }
+    let message = &condition::get(&changed.status.conditions, Type::Ready).unwrap().message;
+    assert!(message.contains("resources is no list") && message.contains("add-in"), "{message}");
+}
+
+#[test]
+fn an_event_of_whole_days_is_over_when_it_is_over_everywhere() {
+    let mut record = record();
+    record.spec.is_all_day = true;
+    record.spec.date_time_from.0 = "2026-11-24T00:00:00Z".parse().unwrap();
+    record.spec.date_time_to.0 = "2026-11-25T00:00:00Z".parse().unwrap();
+    let valid = validate(&record).unwrap();
+    assert_eq!(expires_at(&valid, &world()).unwrap().to_string(), "2026-11-25T12:00:00Z");
+    let body = serde_json::to_value(&valid.resources[0].request).unwrap();
+    assert_eq!(body["allDay"], true);
+    record.spec.is_all_day = false;
+    let body = serde_json::to_value(&validate(&record).unwrap().resources[0].request).unwrap();
+    assert!(body.get("allDay").is_none(), "{body}");
+}
+
+#[test]
+fn nothing_is_sent_about_an_event_that_is_over() {
+    let mut record = valid();
+    drive(&mut record, &world(), vec![Answer::Conflict("Overlap".to_owned())]);
+    let kept = World { retention: Duration::from_hours(24), retry_conflicts: true, asked: true, ..world() };
+    let end: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+    assert_eq!(plan(&record, &kept, end), Plan::Rest(record.status.bookings.clone()));
+    let status = report(&record, &kept, record.status.bookings.clone(), None, end);
+    assert!(condition::get(&status.conditions, Type::Delivered).unwrap().message.ends_with("over by now"));
 }
 
 #[test]
@@ -261,7 +292,7 @@ proptest! {
         let answers: Vec<_> = answers.filter(|answer| matches!(answer, Answer::Refused(_))).collect();
         let refused = answers.len();
         drive(&mut record, &world(), answers);
-        prop_assert_eq!(plan(&record, &world(), now()), Plan::Rest);
+        prop_assert_eq!(plan(&record, &world(), now()), Plan::Rest(record.status.bookings.clone()));
         if refused == 0 {
             let has: std::collections::BTreeSet<_> = record.status.bookings.iter().map(|booking| booking.resource_id.clone()).collect();
             prop_assert_eq!(has, if cancelled { std::collections::BTreeSet::default() } else { rooms });

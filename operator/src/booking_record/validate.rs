@@ -1,18 +1,21 @@
 //! From the object to what the later steps read. Pure; after this step the object's spec is not read again.
 
-use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 use roomkeeper_crds::{
-    BookingRecord, BookingRecordStatus, annotation,
-    booking_record::{BookingState, Recurrence},
+    BookingRecord, BookingRecordSpec, BookingRecordStatus, annotation,
+    booking_record::{BookedResource, BookingState, Recurrence},
     name,
 };
-use sha2::{Digest as _, Sha256};
 
-use super::client::Request;
+use super::{
+    client::{self, Request},
+    content::{Content, hex_of},
+    series::{self, Occurrence, over_at},
+};
 use crate::{access_scope::validate::requested, key::Key};
 
-/// Most spaces of a record; the schema has the same bound.
+/// Most spaces of an event with all its occurrences.
 const RESOURCES: usize = 20;
 
 /// A BookingRecord whose fields hold what they should.
@@ -34,11 +37,13 @@ pub struct Validated {
     pub scope_label: Option<String>,
     /// Whether the bookings should stand.
     pub state: BookingState,
-    /// Whether the event repeats.
-    pub recurring: bool,
-    /// When the last occurrence has surely ended; `None`: never, or not known.
+    /// Why what the add-in left is not understood. Then there are no spaces.
+    pub invalid: Option<String>,
+    /// When the event, or its last occurrence, has surely ended; `None`: never, or not known yet.
     pub ends_at: Option<Timestamp>,
-    /// The spaces.
+    /// Up to when occurrences are listed; `None` where these are all.
+    pub listed_until: Option<Timestamp>,
+    /// The spaces that have a time at which they are to be booked, whether that is over or not.
     pub resources: Vec<Resource>,
     /// The status as last written.
     pub status: BookingRecordStatus,
@@ -51,6 +56,18 @@ pub struct Resource {
     pub id: String,
     /// What the product is told.
     pub request: Request,
+    /// Of a series: how it repeats, and the occurrences that are in this space.
+    pub series: Option<Series>,
+    all_day: bool,
+}
+
+/// The part of a series that is in one space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// Pattern and range, and up to when occurrences are listed.
+    pub recurrence: Recurrence,
+    /// The occurrences in order of start; never none.
+    pub occurrences: Vec<Occurrence>,
 }
 
 /// What the schema should have kept out.
@@ -62,9 +79,6 @@ pub enum ValidateError {
     /// Two spaces of one id.
     #[error("spec.singleValueExtendedProperties.resources holds {0:?} twice: name each space once")]
     Twice(String),
-    /// Too many spaces.
-    #[error("spec.singleValueExtendedProperties.resources holds more than {RESOURCES} spaces")]
-    TooMany,
 }
 
 /// Checks a record.
@@ -74,32 +88,17 @@ pub enum ValidateError {
 pub fn validate(record: &BookingRecord) -> Result<Validated, ValidateError> {
     let key = Key::of(record);
     let spec = &record.spec;
-    let booked = &spec.single_value_extended_properties.resources;
-    if booked.len() > RESOURCES {
-        return Err(ValidateError::TooMany);
-    }
-    let mut resources: Vec<Resource> = Vec::new();
-    for resource in booked {
-        if resources.iter().any(|present| present.id == resource.resource_id) {
-            return Err(ValidateError::Twice(resource.resource_id.clone()));
-        }
-        // The people whom the add-in names for the product; without any, those of the event.
-        let attendees = if resource.attendees.is_empty() { &spec.attendees } else { &resource.attendees };
-        let request = Request {
-            resource_id: resource.resource_id.clone(),
-            start: spec.date_time_from.0.to_string(),
-            end: spec.date_time_to.0.to_string(),
-            subject: spec.subject.clone(),
-            organizer: spec.organizer.clone(),
-            attendees: attendees.clone(),
-            i_cal_u_id: spec.i_cal_u_id.clone(),
-            recurrence: None,
-        };
-        resources.push(Resource { id: resource.resource_id.clone(), request });
+    let mut invalid = spec.single_value_extended_properties.invalid.clone();
+    let mut resources = if invalid.is_some() { Vec::new() } else { resources(spec)? };
+    if resources.len() > RESOURCES {
+        invalid = Some(format!(
+            "the event, with all its occurrences, names more than {RESOURCES} spaces: book fewer"
+        ));
+        resources.clear();
     }
     let ends_at = match &spec.recurrence_pattern {
-        None => Some(spec.date_time_to.0),
-        Some(recurrence) => series_end(recurrence),
+        None => Some(over_at(spec.date_time_to.0, spec.is_all_day)),
+        Some(recurrence) => series::ends_at(spec, recurrence),
     };
     Ok(Validated {
         uid: record.uid().ok_or(ValidateError::Incomplete("uid"))?,
@@ -109,11 +108,38 @@ pub fn validate(record: &BookingRecord) -> Result<Validated, ValidateError> {
         subscription: Key::new(&key.namespace, &spec.subscription_ref.name),
         scope_label: record.labels().get(annotation::LABEL_SCOPE).cloned(),
         state: spec.state,
-        recurring: spec.recurrence_pattern.is_some(),
-        ends_at,
         resources,
+        invalid,
+        ends_at,
+        listed_until: listed_until(spec),
         status: record.status.clone().unwrap_or_default(),
         key,
+    })
+}
+
+/// Up to when the occurrences of a series are listed; `None` where these are all, and for a single event.
+pub fn listed_until(spec: &BookingRecordSpec) -> Option<Timestamp> {
+    spec.recurrence_pattern.as_ref()?.listed_until.as_ref().map(|until| until.0)
+}
+
+fn resources(spec: &BookingRecordSpec) -> Result<Vec<Resource>, ValidateError> {
+    let booked = &spec.single_value_extended_properties.resources;
+    for (at, resource) in booked.iter().enumerate() {
+        if booked.iter().take(at).any(|other| other.resource_id == resource.resource_id) {
+            return Err(ValidateError::Twice(resource.resource_id.clone()));
+        }
+    }
+    Ok(match &spec.recurrence_pattern {
+        None => booked.iter().map(|resource| Resource::new(spec, resource, None)).collect(),
+        Some(recurrence) => series::by_resource(spec, recurrence)
+            .into_values()
+            .map(|(resource, occurrences)| {
+                // What only says how the occurrences came about is not kept a second time.
+                let recurrence =
+                    Recurrence { occurrences: Vec::new(), exceptions: Vec::new(), ..recurrence.clone() };
+                Resource::new(spec, resource, Some(Series { recurrence, occurrences }))
+            })
+            .collect(),
     })
 }
 
@@ -128,40 +154,71 @@ impl Validated {
     /// Repeating a call repeats the key. A content that comes back after another one is a new wish: with its old key the
     /// product would answer as it did the first time, and keep the other one.
     pub fn idempotency_key(&self, resource_id: &str, content: &str) -> String {
-        hex(&[&self.uid, &self.generation.to_string(), resource_id, content])
+        hex_of(&[&self.uid, &self.generation.to_string(), resource_id, content])
+    }
+
+    /// Whether all of it is over: nothing is sent any more.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.ends_at.is_some_and(|end| end <= now)
     }
 }
 
 impl Resource {
-    /// Hash of what the product at that URL is told: an equal hash means that it has it already.
-    pub fn content(&self, url: &str) -> String {
-        let body = serde_json::to_string(&self.request).unwrap_or_default();
-        hex(&[url, &body])
+    fn new(spec: &BookingRecordSpec, resource: &BookedResource, series: Option<Series>) -> Self {
+        // The people whom the add-in names for the product; without any, those of the event.
+        let attendees = if resource.attendees.is_empty() { &spec.attendees } else { &resource.attendees };
+        let request = Request {
+            resource_id: resource.resource_id.clone(),
+            start: spec.date_time_from.0.to_string(),
+            end: spec.date_time_to.0.to_string(),
+            all_day: spec.is_all_day,
+            subject: spec.subject.clone(),
+            organizer: spec.organizer.clone(),
+            attendees: attendees.clone(),
+            i_cal_u_id: spec.i_cal_u_id.clone(),
+            recurrence: None,
+        };
+        Self { id: resource.resource_id.clone(), request, series, all_day: spec.is_all_day }
     }
-}
 
-/// One day after the end of the last day, by when it is over in every time zone. Only `endDate` ranges tell it: a
-/// `numbered` one needs Graph's own occurrences.
-fn series_end(recurrence: &Recurrence) -> Option<Timestamp> {
-    if recurrence.range.type_ != "endDate" {
-        return None;
+    /// What the product is told.
+    pub fn told(&self) -> Request {
+        let recurrence = self.series.as_ref().map(|series| client::Series {
+            pattern: series.recurrence.pattern.clone(),
+            range: series.recurrence.range.clone(),
+            until: series.recurrence.listed_until.as_ref().map(|until| until.0.to_string()),
+            occurrences: series
+                .occurrences
+                .iter()
+                .map(|one| client::Occurrence {
+                    start: one.start.to_string(),
+                    end: one.end.to_string(),
+                    original_start: one.original_start.map(|start| start.to_string()),
+                })
+                .collect(),
+        });
+        Request { recurrence, ..self.request.clone() }
     }
-    let last: Date = recurrence.range.end_date.as_ref()?.parse().ok()?;
-    let after = last.checked_add(2.days()).ok()?;
-    after.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
-}
 
-/// SHA-256 over the parts, each with its length before it, as 64 hex digits.
-fn hex(parts: &[&str]) -> String {
-    use std::fmt::Write as _;
-    let mut sha = Sha256::new();
-    for part in parts {
-        sha.update((part.len() as u64).to_be_bytes());
-        sha.update(part.as_bytes());
+    /// What the product at that URL is told, as far as it is worth a call.
+    pub fn content(&self, url: &str) -> Content {
+        let Some(series) = &self.series else {
+            let body = serde_json::to_string(&self.request).unwrap_or_default();
+            return Content::new(&[url, &body], None);
+        };
+        // Start and end are those of the first occurrence, which may be long over; and what is listed up to some time remains
+        // true when more is listed later without any occurrence in it.
+        let request = Request { start: String::new(), end: String::new(), ..self.request.clone() };
+        let body = serde_json::to_string(&request).unwrap_or_default();
+        let rule = serde_json::to_string(&(&series.recurrence.pattern, &series.recurrence.range));
+        let occurrences = series.occurrences.iter().map(|one| (over_at(one.end, self.all_day), *one));
+        Content::new(&[url, &body, &rule.unwrap_or_default()], Some(occurrences.collect()))
     }
-    sha.finalize().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
+
+    /// Whether it is to be booked at a time that is not over.
+    pub fn is_to_come(&self, now: Timestamp) -> bool {
+        self.series.as_ref().is_none_or(|series| {
+            series.occurrences.iter().any(|occurrence| over_at(occurrence.end, self.all_day) > now)
+        })
+    }
 }

@@ -51,6 +51,8 @@ pub fn dereference(context: &Context, object: &Validated, now: Timestamp) -> Wor
             || key_id.is_some_and(|key_id| !ring.knows(key_id)),
         silence: context.process.settings.resync_after_silence,
         periodic: context.process.settings.resync_every,
+        listed_until: context.horizons.earliest(&object.key),
+        horizon: context.process.settings.occurrence_horizon,
     }
 }
 

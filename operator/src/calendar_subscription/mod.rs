@@ -5,6 +5,7 @@ pub mod apply;
 pub mod conditions;
 pub mod dereference;
 pub mod finalize;
+pub mod horizon;
 pub mod metrics;
 pub mod plan;
 pub mod renewal;
@@ -39,6 +40,7 @@ use self::{
 use crate::{
     access_scope,
     api::ApiError,
+    booking_record::{self, purge},
     context::Context,
     controller::Reconcile,
     holds::Attempt,
@@ -92,6 +94,9 @@ impl Follow for CalendarSubscription {
 
     fn changed(&self, key: &Key, context: &Context) {
         context.watched.put(key, self);
+        if purge::said(Some(self)).is_some() {
+            context.bookings.trigger_all(context.bookings.under(&booking_record::term(key)));
+        }
         if self.metadata.deletion_timestamp.is_some() {
             concern(key, self, context);
         }
@@ -99,6 +104,7 @@ impl Follow for CalendarSubscription {
 
     fn gone(key: &Key, last: Option<&Self>, context: &Context) {
         context.watched.remove(key);
+        context.bookings.trigger_all(context.bookings.under(&booking_record::term(key)));
         if let Some(last) = last {
             context.watched.forget(&last.uid().unwrap_or_default());
             concern(key, last, context);

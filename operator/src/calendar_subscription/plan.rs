@@ -93,6 +93,10 @@ pub struct World {
     pub silence: Duration,
     /// Time after which it is read again in any case; `None`: never.
     pub periodic: Option<Duration>,
+    /// The earliest time up to which a series of it is listed, of those of which more is to come.
+    pub listed_until: Option<Timestamp>,
+    /// How far ahead series are listed.
+    pub horizon: Duration,
 }
 
 /// Whether the calendar may be subscribed.
@@ -220,7 +224,8 @@ pub fn plan(object: &Validated, world: &World, now: Timestamp) -> Plan {
         if object.has_finalizer { action(object, world, &verdict, now) } else { Action::AddFinalizer };
     let renewal = object.remote.map(|remote| renewal_due(object, world, &remote));
     // Without a subscription neither of these is due.
-    let due = [renewal, silent_at(object, world), periodic_at(object, world)].into_iter().flatten().min();
+    let due = [renewal, silent_at(object, world), periodic_at(object, world), horizon_at(object, world)];
+    let due = due.into_iter().flatten().min();
     let due = due.map(|due| due.duration_since(now));
     let next = match (&verdict, due) {
         // What is due cannot be done yet, so that its time says nothing.
@@ -231,7 +236,8 @@ pub fn plan(object: &Validated, world: &World, now: Timestamp) -> Plan {
     Plan { verdict, action, next }
 }
 
-fn verdict(object: &Validated, world: &World) -> Verdict {
+/// Whether the calendar may be subscribed.
+pub fn verdict(object: &Validated, world: &World) -> Verdict {
     if object.suspend {
         return Verdict::Denied(Denial::Suspended("this CalendarSubscription"));
     }
@@ -405,7 +411,8 @@ fn resync_due(object: &Validated, world: &World, now: Timestamp) -> Option<Resyn
     if is_due(silent_at(object, world)) {
         return Some(ResyncReason::Silence);
     }
-    is_due(periodic_at(object, world)).then_some(ResyncReason::Periodic)
+    let periodic = is_due(periodic_at(object, world)) || is_due(horizon_at(object, world));
+    periodic.then_some(ResyncReason::Periodic)
 }
 
 fn silent_at(object: &Validated, world: &World) -> Option<Timestamp> {
@@ -414,6 +421,10 @@ fn silent_at(object: &Validated, world: &World) -> Option<Timestamp> {
 
 fn periodic_at(object: &Validated, world: &World) -> Option<Timestamp> {
     resync::periodic_at(&object.status, world.periodic?, &object.uid)
+}
+
+fn horizon_at(object: &Validated, world: &World) -> Option<Timestamp> {
+    resync::horizon_at(&object.status, world.listed_until?, world.horizon)
 }
 
 /// When the known subscription is renewed: at its time, but not so soon after an authorisation as Graph does not want, unless

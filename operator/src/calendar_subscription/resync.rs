@@ -19,6 +19,9 @@ const SPREAD: f64 = 0.1;
 /// The same for the requests that come to every calendar: never later than their time, and this share of it sooner.
 const PERIODIC_SPREAD: f64 = 0.25;
 
+/// How far the horizon moves on before a calendar is read again for that.
+const ROLL: SignedDuration = SignedDuration::from_hours(24);
+
 /// The value that was answered last.
 fn handled(status: &CalendarSubscriptionStatus) -> Option<Timestamp> {
     status.delivery.as_ref()?.resync_handled.as_ref().map(|handled| handled.0)
@@ -110,6 +113,22 @@ pub fn periodic_at(status: &CalendarSubscriptionStatus, every: Duration, uid: &s
     }
     let last = asked(status).map_or(made, |asked| asked.max(made));
     last.checked_add(every.mul_f64(1.0 - PERIODIC_SPREAD * jitter_of(uid))).ok()
+}
+
+/// When so much time has passed since the series of the calendar were listed that it is read again for what has come within the
+/// horizon, at most once a day; `None` while there is no subscription or a request is open.
+pub fn horizon_at(
+    status: &CalendarSubscriptionStatus,
+    listed_until: Timestamp,
+    horizon: Duration,
+) -> Option<Timestamp> {
+    status.subscription.as_ref()?;
+    if is_open(status) {
+        return None;
+    }
+    let moved_on = listed_until.checked_sub(horizon).and_then(|read| read.checked_add(ROLL)).ok()?;
+    let rested = asked(status).and_then(|asked| asked.checked_add(ROLL).ok());
+    Some(rested.map_or(moved_on, |rested| rested.max(moved_on)))
 }
 
 /// Changes that were never notified, found by reading after a silence, as long as the silent subscription is still the one.
@@ -230,6 +249,25 @@ mod tests {
         let answered = format!("{asked}\ndelivery: {{resyncHandled: \"2026-11-23T16:00:00Z\"}}");
         assert!(within(16.0, periodic(&answered)), "for whatever reason it was read");
         assert_eq!(periodic_at(&status("{}"), Duration::from_hours(8), "u"), None);
+    }
+
+    #[test]
+    fn series_are_listed_further_once_a_day() {
+        let horizon = Duration::from_hours(24 * 365);
+        let at = |listed: &str, more: &str| {
+            let status = status(&format!(
+                "subscription: {{id: x, createdAt: \"2026-11-23T10:00:00Z\", renewAt: \"2026-11-28T10:00:00Z\", expiresAt: \"2026-11-30T10:00:00Z\"}}\n{more}"
+            ));
+            horizon_at(&status, time(listed), horizon).map(|at| at.to_string())
+        };
+        let listed = "2027-11-23T12:00:00Z";
+        assert_eq!(at(listed, "").as_deref(), Some("2026-11-24T12:00:00Z"), "a day after it was read");
+        let asked = "resync: {requested: \"2026-11-24T11:00:00Z\", reason: Missed}";
+        assert_eq!(at(listed, asked), None, "asked already");
+        let answered = format!("{asked}\ndelivery: {{resyncHandled: \"2026-11-24T11:00:00Z\"}}");
+        assert_eq!(at(listed, &answered).as_deref(), Some("2026-11-25T11:00:00Z"), "once a day");
+        assert_eq!(at("2027-12-23T12:00:00Z", &answered).as_deref(), Some("2026-12-24T12:00:00Z"));
+        assert_eq!(horizon_at(&status("{}"), time(listed), horizon), None);
     }
 
     #[test]

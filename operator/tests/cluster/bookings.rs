@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::{
     product::Product,
     site::{Operator, Site, until},
+    world::{PRINCIPAL, subscription},
 };
 
 /// Tomorrow's meeting, as RFC 3339.
@@ -46,8 +47,8 @@ spec:
     )
 }
 
-/// An AccessScope whose booking product is that one.
-fn scope(url: &str) -> String {
+/// An AccessScope whose booking product is that one, and the CalendarSubscription that the records are of.
+pub fn scope(url: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Secret
@@ -65,15 +66,21 @@ spec:
   addIn: {{manifestId: 3f0c2c1e-8d0a-4b59-9a55-2f4b7c0d6e21, audience: addin}}
   consent: {{noticeVersion: \"2026-01\"}}
   booking: {{url: \"{url}\", secretName: booking}}
-"
+---
+{}",
+        subscription("user-one", PRINCIPAL)
     )
 }
 
-async fn operator(site: &Site, product: &Product) -> Operator {
+pub async fn operator(site: &Site, product: &Product) -> Operator {
+    replica(site, product, "a").await
+}
+
+pub async fn replica(site: &Site, product: &Product, identity: &str) -> Operator {
     let host = product.origin.strip_prefix("https://").unwrap();
     let ca = product.ca.to_str().unwrap();
     let flags = ["--public-url", "https://rooms.example", "--allowed-host", host, "--booking-ca", ca];
-    site.operator("a", &flags.map(str::to_owned)).await
+    site.operator(identity, &flags.map(str::to_owned)).await
 }
 
 #[tokio::test]

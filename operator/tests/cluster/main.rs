@@ -19,6 +19,8 @@ mod life;
 mod lives;
 mod partition;
 mod product;
+mod purge;
+mod quota;
 mod scopes;
 mod site;
 mod start;

@@ -15,6 +15,11 @@ pub struct Product {
 
 impl Product {
     pub async fn start(site: &Site) -> Self {
+        Self::limited(site, None).await
+    }
+
+    /// One that takes so many calls in a minute.
+    pub async fn limited(site: &Site, rate_per_minute: Option<u32>) -> Self {
         roomkeeper_service::tls::install_provider();
         let folder = site.folder.path().join("booking-tls");
         fs::create_dir_all(&folder).unwrap();
@@ -22,6 +27,7 @@ impl Product {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls_dir: folder.clone(),
             require_headers: vec![("x-api-key".parse().unwrap(), "demo-booking-key".parse().unwrap())],
+            rate_per_minute,
             ..booking_sim::Options::default()
         })
         .await

@@ -21,8 +21,17 @@ use tokio::sync::OnceCell;
 pub const WAIT: Duration = Duration::from_mins(1);
 
 /// Looks until it finds something; the last look's words tell what was there instead.
-pub async fn until<T, F: Future<Output = Result<T, String>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let deadline = Instant::now() + WAIT;
+pub async fn until<T, F: Future<Output = Result<T, String>>>(what: &str, look: impl FnMut() -> F) -> T {
+    within(WAIT, what, look).await
+}
+
+/// As [`until`], for what takes its time by its nature.
+pub async fn within<T, F: Future<Output = Result<T, String>>>(
+    wait: Duration,
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let deadline = Instant::now() + wait;
     loop {
         let seen = match look().await {
             Ok(found) => return found,

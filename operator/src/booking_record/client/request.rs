@@ -13,6 +13,9 @@ pub struct Request {
     pub start: String,
     /// End, RFC 3339 in UTC; of a series that of its first occurrence.
     pub end: String,
+    /// Whether it lasts whole days: midnights of the place of the space, written as if in UTC.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub all_day: bool,
     /// Subject; null where it is masked.
     pub subject: Option<String>,
     /// Address of the organizer.

@@ -82,6 +82,8 @@ fn world() -> World {
         replace: true,
         silence: Duration::from_hours(24),
         periodic: None,
+        listed_until: None,
+        horizon: Duration::from_hours(24 * 365),
     }
 }
 
@@ -492,6 +494,8 @@ fn any_world() -> impl Strategy<Value = World> {
             replace: true,
             silence: Duration::from_hours(24),
             periodic: Some(Duration::from_hours(7 * 24)),
+            listed_until: None,
+            horizon: Duration::from_hours(24 * 365),
         },
     )
 }

@@ -1,0 +1,102 @@
+//! The occurrences of a series, by the space that they are booked in. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use roomkeeper_crds::{
+    BookingRecordSpec,
+    booking_record::{BookedResource, Recurrence},
+};
+
+/// Times of an event that lasts whole days are midnights of the place of the space, written as if in UTC. No zone is further
+/// west than UTC−12: by then it is over wherever the place is.
+const WESTERNMOST: SignedDuration = SignedDuration::from_hours(12);
+
+/// One occurrence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Occurrence {
+    /// Start.
+    pub start: Timestamp,
+    /// End.
+    pub end: Timestamp,
+    /// Start that the series would give it, where it was moved from there.
+    pub original_start: Option<Timestamp>,
+}
+
+/// When what ends then is surely over.
+pub fn over_at(end: Timestamp, all_day: bool) -> Timestamp {
+    let later = if all_day { WESTERNMOST } else { SignedDuration::ZERO };
+    end.checked_add(later).unwrap_or(Timestamp::MAX)
+}
+
+/// The spaces of a series, each with its occurrences in order of start; none without any. An occurrence with spaces of its own is
+/// in theirs, and not in those of the series.
+pub fn by_resource<'a>(
+    spec: &'a BookingRecordSpec,
+    recurrence: &'a Recurrence,
+) -> BTreeMap<&'a str, (&'a BookedResource, Vec<Occurrence>)> {
+    let mut own: Vec<Occurrence> = Vec::new();
+    let lasts = spec.date_time_to.0.duration_since(spec.date_time_from.0);
+    for start in &recurrence.occurrences {
+        let end = start.0.checked_add(lasts).unwrap_or(Timestamp::MAX);
+        own.push(Occurrence { start: start.0, end, original_start: None });
+    }
+    let mut all: BTreeMap<&str, (&BookedResource, Vec<Occurrence>)> = BTreeMap::new();
+    let series = &spec.single_value_extended_properties;
+    for exception in &recurrence.exceptions {
+        let occurrence = Occurrence {
+            start: exception.date_time_from.0,
+            end: exception.date_time_to.0,
+            original_start: exception.original_start.as_ref().map(|start| start.0),
+        };
+        match &exception.single_value_extended_properties {
+            None => own.push(occurrence),
+            Some(properties) if properties.invalid.is_some() => {}
+            Some(properties) => {
+                for resource in &properties.resources {
+                    // What the series says of a space goes before what one occurrence says.
+                    let said = series.resources.iter().find(|one| one.resource_id == resource.resource_id);
+                    let entry = all.entry(&resource.resource_id);
+                    entry.or_insert_with(|| (said.unwrap_or(resource), Vec::new())).1.push(occurrence);
+                }
+            }
+        }
+    }
+    for resource in &series.resources {
+        let entry = all.entry(&resource.resource_id);
+        entry.or_insert_with(|| (resource, Vec::new())).1.extend(&own);
+    }
+    for (_, occurrences) in all.values_mut() {
+        occurrences.sort_unstable_by_key(|one| (one.start, one.end, one.original_start));
+        occurrences.dedup_by_key(|one| one.start);
+    }
+    all.retain(|_, (_, occurrences)| !occurrences.is_empty());
+    all
+}
+
+/// When the last occurrence has surely ended; `None`: never, or not known yet.
+pub fn ends_at(spec: &BookingRecordSpec, recurrence: &Recurrence) -> Option<Timestamp> {
+    if recurrence.listed_until.is_some() {
+        return None;
+    }
+    let lasts = spec.date_time_to.0.duration_since(spec.date_time_from.0);
+    let regular = recurrence.occurrences.iter().filter_map(|start| start.0.checked_add(lasts).ok());
+    let moved = recurrence.exceptions.iter().map(|exception| exception.date_time_to.0);
+    match regular.chain(moved).max() {
+        Some(last) => Some(over_at(last, spec.is_all_day)),
+        None => without_occurrences(spec, recurrence),
+    }
+}
+
+/// Without any occurrence only the range tells: one day after its last day it is over in every time zone.
+fn without_occurrences(spec: &BookingRecordSpec, recurrence: &Recurrence) -> Option<Timestamp> {
+    match recurrence.range.type_.as_str() {
+        "noEnd" => None,
+        "endDate" => {
+            let last: Date = recurrence.range.end_date.as_ref()?.parse().ok()?;
+            let after = last.checked_add(2.days()).ok()?;
+            after.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+        }
+        _ => Some(over_at(spec.date_time_to.0, spec.is_all_day)),
+    }
+}

@@ -17,6 +17,7 @@ pub(crate) enum Shape {
     EventHead,
     EventFull,
     EventBooked,
+    Occurrence,
     User,
     Group,
     Member,
@@ -44,6 +45,9 @@ impl Shape {
                 member == fields::EXTENDED_PROPERTIES
                     || named(fields::EVENT_HEAD, member)
                     || named(fields::EVENT_BOOKED, member)
+            }
+            Self::Occurrence => {
+                member == fields::EXTENDED_PROPERTIES || named(fields::EVENT_OCCURRENCE, member)
             }
             Self::User => named(fields::USER, member),
             Self::Group => named(fields::GROUP, member),

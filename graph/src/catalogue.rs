@@ -127,7 +127,9 @@ fn extension_error(purpose: Purpose, status: u16, message: &str, later: Decision
                 Decision::Gone(GoneReason::UserNotFound)
             }
             Purpose::CreateSubscription => Decision::Gone(GoneReason::MailboxUnavailable),
-            Purpose::EventMinimalRead | Purpose::EventFullRead | Purpose::Resync => Decision::Retry,
+            Purpose::EventMinimalRead | Purpose::EventFullRead | Purpose::Occurrences | Purpose::Resync => {
+                Decision::Retry
+            }
             _ => Decision::Gone(GoneReason::SubscriptionNotFound),
         },
         Some("badrequest") => Decision::UserMustAct(Reason::BadRequest),
@@ -179,7 +181,7 @@ fn subscription(purpose: Purpose) -> bool {
 }
 
 fn event(purpose: Purpose) -> bool {
-    matches!(purpose, Purpose::EventMinimalRead | Purpose::EventFullRead)
+    matches!(purpose, Purpose::EventMinimalRead | Purpose::EventFullRead | Purpose::Occurrences)
 }
 
 fn directory_object(purpose: Purpose) -> GoneReason {
@@ -189,6 +191,7 @@ fn directory_object(purpose: Purpose) -> GoneReason {
         | Purpose::UserLookup
         | Purpose::EventMinimalRead
         | Purpose::EventFullRead
+        | Purpose::Occurrences
         | Purpose::Resync
         | Purpose::CreateSubscription
         | Purpose::OidcConfiguration

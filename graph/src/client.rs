@@ -20,7 +20,7 @@ use crate::{
     cloud::Endpoints,
     directory::{Group, User},
     error::{ArgumentError, Decision, GoneReason, GraphError, TransportFault},
-    event::{BookedEvent, BookedPage, Event, EventHead},
+    event::{BookedEvent, BookedPage, Event, EventHead, Occurrence, OccurrencePage, Window},
     http::Http,
     ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId, UserKey},
     paging::{MAX_PAGES, PageLink, PageToken},
@@ -43,6 +43,17 @@ pub struct ClientSettings {
     pub client_id: String,
     /// How the app proves itself.
     pub credential: Credential,
+}
+
+/// Which occurrences are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Series<'a> {
+    /// Id of the series' master.
+    pub master: &'a EventId,
+    /// Manifest id of the add-in.
+    pub manifest: &'a ManifestId,
+    /// Span of time.
+    pub window: &'a Window,
 }
 
 /// A client for one tenant and app. Clones share token and counters.
@@ -273,7 +284,40 @@ impl GraphClient {
         manifest: &ManifestId,
         page: Option<&PageToken>,
     ) -> Result<BookedPage, GraphError> {
-        let first = self.request(&Call::BookedEvents { user, manifest })?;
+        let call = Call::BookedEvents { user, manifest };
+        let read = |object: &Object| BookedEvent::read(object, manifest);
+        let (events, next) = self.page(&call, cause, Shape::EventBooked, page, read).await?;
+        Ok(BookedPage { events, next })
+    }
+
+    /// One page of the occurrences of a series within a span of time: the first one, or the one that the last page named.
+    ///
+    /// # Errors
+    /// As [`Self::booked_events`], and [`GoneReason::EventNotFound`].
+    pub async fn occurrences(
+        &self,
+        cause: &Cause,
+        user: &UserId,
+        series: &Series<'_>,
+        page: Option<&PageToken>,
+    ) -> Result<OccurrencePage, GraphError> {
+        let Series { master, manifest, window } = series;
+        let call = Call::Occurrences { user, master, manifest, window };
+        let read = |object: &Object| Occurrence::read(object, manifest);
+        let (occurrences, next) = self.page(&call, cause, Shape::Occurrence, page, read).await?;
+        Ok(OccurrencePage { occurrences, next })
+    }
+
+    /// One page of a list: the first one, or the one that the last page named.
+    async fn page<T>(
+        &self,
+        call: &Call<'_>,
+        cause: &Cause,
+        shape: Shape,
+        page: Option<&PageToken>,
+        read: impl Fn(&Object) -> Result<T, MemberFault>,
+    ) -> Result<(Vec<T>, Option<PageToken>), GraphError> {
+        let first = self.request(call)?;
         let unsent = Context { purpose: first.purpose(), client_request_id: Uuid::nil() };
         let pages = page.map_or(0, |page| page.pages);
         if pages >= MAX_PAGES {
@@ -288,15 +332,14 @@ impl GraphClient {
         };
         let answer = self.exchange(&request, cause).await?;
         let context = Context { client_request_id: answer.client_request_id, ..unsent };
-        let page =
-            answer::page(&answer.body, Shape::EventBooked).map_err(|fault| context.unexpected(fault))?;
+        let page = answer::page(&answer.body, shape).map_err(|fault| context.unexpected(fault))?;
         self.note(context, page.unrequested);
-        let events = page.objects.iter().map(|object| BookedEvent::read(object, manifest));
-        let events = events.collect::<Result<_, _>>().map_err(|fault| context.unexpected(fault))?;
+        let items = page.objects.iter().map(read);
+        let items = items.collect::<Result<_, _>>().map_err(|fault| context.unexpected(fault))?;
         let link = page.next_link.map(|link| PageLink::new(first.url(), &link)).transpose();
         let link = link.map_err(|fault| context.transport(fault))?;
         let next = link.map(|link| PageToken { link: link.into_url(), pages: pages + 1 });
-        Ok(BookedPage { events, next })
+        Ok((items, next))
     }
 
     fn request(&self, call: &Call<'_>) -> Result<Request, ArgumentError> {

@@ -105,6 +105,56 @@ pub struct BookedPage {
     pub next: Option<PageToken>,
 }
 
+/// A span of time, its end not included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Start, whole seconds.
+    pub start: Timestamp,
+    /// End, whole seconds.
+    pub end: Timestamp,
+}
+
+impl Window {
+    /// From one time to another, each cut to whole seconds.
+    pub fn new(start: Timestamp, end: Timestamp) -> Self {
+        let cut = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time);
+        Self { start: cut(start), end: cut(end) }
+    }
+}
+
+/// One occurrence of a series, as Graph expands it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Occurrence {
+    /// Whether it differs from what the series says.
+    pub is_exception: bool,
+    /// Whether the organiser cancelled it.
+    pub is_cancelled: bool,
+    /// Start.
+    pub start: Timestamp,
+    /// End.
+    pub end: Timestamp,
+    /// Start that the series would give it.
+    pub original_start: Option<Timestamp>,
+    /// JSON text that the add-in left on it; absent where there is none.
+    pub add_in_value: Option<String>,
+}
+
+/// The add-in's value names people and stays out of logs.
+impl fmt::Debug for Occurrence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Occurrence").field("start", &self.start).finish_non_exhaustive()
+    }
+}
+
+/// A page of occurrences.
+#[derive(Debug)]
+pub struct OccurrencePage {
+    /// The occurrences; a page may be empty and yet have a next one.
+    pub occurrences: Vec<Occurrence>,
+    /// The next page, if there is one.
+    pub next: Option<PageToken>,
+}
+
 /// The full read: the listed fields and nothing else.
 #[derive(Clone, PartialEq)]
 pub struct Event {
@@ -159,6 +209,27 @@ impl EventHead {
                 "a known event type",
             )?,
             is_cancelled: object.flag("isCancelled")?,
+            add_in_value: add_in_value(object, manifest)?,
+        })
+    }
+}
+
+impl Occurrence {
+    pub(crate) fn read(object: &Object, manifest: &ManifestId) -> Result<Self, MemberFault> {
+        Ok(Self {
+            is_exception: one_of(
+                object,
+                "type",
+                &[("occurrence", false), ("exception", true)],
+                "occurrence or exception",
+            )?,
+            is_cancelled: object.flag("isCancelled")?,
+            start: utc_time(object, "start")?,
+            end: utc_time(object, "end")?,
+            original_start: match object.optional("originalStart") {
+                Some(_) => Some(object.timestamp("originalStart")?),
+                None => None,
+            },
             add_in_value: add_in_value(object, manifest)?,
         })
     }

@@ -91,6 +91,8 @@ fields!(
         SeriesMasterId = "seriesMasterId",
         /// Pattern and range of a series.
         Recurrence = "recurrence",
+        /// Start that the series gives an occurrence, wherever it was moved to.
+        OriginalStart = "originalStart",
     }
 );
 
@@ -148,6 +150,16 @@ pub(crate) const EVENT_READ_ONLY: &[EventField] = &[EventField::IsAllDay, EventF
 /// Fields of a booked event in a list, besides those of the first read: whether it lies ahead.
 pub(crate) const EVENT_BOOKED: &[EventField] = &[EventField::Start, EventField::End, EventField::Recurrence];
 
+/// Fields of an occurrence: when it takes place, and when the series would have it.
+pub(crate) const EVENT_OCCURRENCE: &[EventField] = &[
+    EventField::Id,
+    EventField::Type,
+    EventField::IsCancelled,
+    EventField::Start,
+    EventField::End,
+    EventField::OriginalStart,
+];
+
 /// User look-up.
 pub(crate) const USER: &[UserField] = &[UserField::Id, UserField::UserPrincipalName];
 
@@ -181,6 +193,7 @@ mod tests {
     #[test]
     fn the_reads_together_name_every_event_field_once() {
         let mut read: Vec<_> = [EVENT_HEAD, EVENT_STORED, EVENT_READ_ONLY].concat();
+        read.push(EventField::OriginalStart);
         read.sort_unstable();
         let mut all = EventField::ALL.to_vec();
         all.sort_unstable();

@@ -26,13 +26,15 @@ mod token;
 
 pub use self::{
     audit::{Cause, Purpose},
-    client::{ClientSettings, GraphClient},
+    client::{ClientSettings, GraphClient, Series},
     directory::{Group, User},
     error::{
         ArgumentError, Decision, GoneReason, GraphError, Problem, Reason, Refusal, TokenRefusal,
         TransportFault,
     },
-    event::{BookedEvent, BookedPage, Event, EventHead, EventType, Sensitivity},
+    event::{
+        BookedEvent, BookedPage, Event, EventHead, EventType, Occurrence, OccurrencePage, Sensitivity, Window,
+    },
     ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId},
     paging::PageToken,
     subscription::{Deletion, NewSubscription, Subscription},

@@ -8,6 +8,7 @@ use url::Url;
 use crate::{
     audit::Purpose,
     error::ArgumentError,
+    event::Window,
     fields::{self, Field},
     ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId, UserKey},
     paging::PageLink,
@@ -27,6 +28,9 @@ const MEMBERS_PER_PAGE: u32 = 999;
 /// Events on a page: few enough that a large calendar gives way between two pages.
 const EVENTS_PER_PAGE: u32 = 50;
 
+/// Occurrences on a page: a year of working days in two.
+const OCCURRENCES_PER_PAGE: u32 = 200;
+
 /// A call to Graph.
 pub(crate) enum Call<'a> {
     CreateSubscription(&'a NewSubscription),
@@ -40,6 +44,7 @@ pub(crate) enum Call<'a> {
     GroupMembers(&'a GroupId),
     EventHead { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId },
     EventFull { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId },
+    Occurrences { user: &'a UserId, master: &'a EventId, manifest: &'a ManifestId, window: &'a Window },
     BookedEvents { user: &'a UserId, manifest: &'a ManifestId },
 }
 
@@ -145,6 +150,7 @@ impl Call<'_> {
             Self::GroupMembers(_) => (Purpose::GroupMembers, Method::GET, PAGE_BYTES),
             Self::EventHead { .. } => (Purpose::EventMinimalRead, Method::GET, OBJECT_BYTES),
             Self::EventFull { .. } => (Purpose::EventFullRead, Method::GET, OBJECT_BYTES),
+            Self::Occurrences { .. } => (Purpose::Occurrences, Method::GET, PAGE_BYTES),
             Self::BookedEvents { .. } => (Purpose::Resync, Method::GET, PAGE_BYTES),
         }
     }
@@ -166,6 +172,10 @@ impl Call<'_> {
             // Under the default calendar: elsewhere a deleted event can stay readable by its immutable id.
             Self::EventHead { user, event, .. } | Self::EventFull { user, event, .. } => {
                 format!("/v1.0/users/{}/calendar/events/{}", segment(user.as_str()), segment(event.as_str()))
+            }
+            Self::Occurrences { user, master, .. } => {
+                let (user, master) = (segment(user.as_str()), segment(master.as_str()));
+                format!("/v1.0/users/{user}/calendar/events/{master}/instances")
             }
             Self::BookedEvents { user, .. } => {
                 format!("/v1.0/users/{}/calendar/events", segment(user.as_str()))
@@ -193,6 +203,11 @@ impl Call<'_> {
             Self::EventFull { manifest, .. } => {
                 let lists = [fields::EVENT_HEAD, fields::EVENT_STORED, fields::EVENT_READ_ONLY];
                 Some(format!("{}&{}", select(&lists), expand(manifest)))
+            }
+            Self::Occurrences { manifest, window, .. } => {
+                let (fields, property) = (select(&[fields::EVENT_OCCURRENCE]), expand(manifest));
+                let window = format!("startDateTime={}&endDateTime={}", window.start, window.end);
+                Some(format!("{window}&{fields}&{property}&$top={OCCURRENCES_PER_PAGE}"))
             }
             Self::BookedEvents { manifest, .. } => {
                 let lists = [fields::EVENT_HEAD, fields::EVENT_BOOKED];
@@ -295,6 +310,15 @@ mod tests {
             (
                 Call::EventFull { user: &user, event: &event, manifest: &manifest },
                 format!("{at_event}?{head},{rest}&{expand}"),
+            ),
+            (
+                Call::Occurrences {
+                    user: &user,
+                    master: &event,
+                    manifest: &manifest,
+                    window: &Window::new("2026-11-01T00:00:00Z".parse().unwrap(), "2027-12-01T00:00:00Z".parse().unwrap()),
+                },
+                format!("{at_event}/instances?startDateTime=2026-11-01T00:00:00Z&endDateTime=2027-12-01T00:00:00Z&$select=id,type,isCancelled,start,end,originalStart&{expand}&$top=200"),
             ),
             (
                 Call::BookedEvents { user: &user, manifest: &manifest },

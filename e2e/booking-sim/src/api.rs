@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     control::{Control, Logged},
     ledger::{Ledger, Wanted},
-    rate::Bucket,
+    oauth::OAuth,
+    rate::{Bucket, Week},
     refusal::Refusal,
 };
 
@@ -34,23 +35,34 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// For a client that begins a body and does not end it.
 const BODY: Duration = Duration::from_secs(30);
 
+/// What is asked of the calls.
+pub(crate) struct Rules {
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) oauth: Option<OAuth>,
+    pub(crate) per_minute: Option<NonZeroU32>,
+    pub(crate) per_week: Option<NonZeroU32>,
+    pub(crate) occurrences: NonZeroU32,
+    pub(crate) log_bodies: bool,
+}
+
 #[derive(Clone)]
 pub(crate) struct Api {
     ledger: Arc<Mutex<Ledger>>,
+    rules: Arc<Rules>,
     bucket: Option<Arc<Mutex<Bucket>>>,
-    required: Option<(HeaderName, HeaderValue)>,
+    week: Option<Arc<Mutex<Week>>>,
     control: Control,
     shutdown: CancellationToken,
 }
 
-pub(crate) fn router(
-    required: Option<(HeaderName, HeaderValue)>,
-    per_minute: Option<NonZeroU32>,
-    control: Control,
-    shutdown: CancellationToken,
-) -> Router {
-    let bucket = per_minute.map(|limit| Arc::new(Mutex::new(Bucket::new(limit, Instant::now()))));
-    let api = Api { ledger: Arc::default(), bucket, required, control, shutdown };
+/// What a PUT said, on the way from the call to the log.
+#[derive(Clone)]
+struct Sent(Bytes);
+
+pub(crate) fn router(rules: Rules, control: Control, shutdown: CancellationToken) -> Router {
+    let bucket = rules.per_minute.map(|limit| Arc::new(Mutex::new(Bucket::new(limit, Instant::now()))));
+    let week = rules.per_week.map(|limit| Arc::new(Mutex::new(Week::new(limit))));
+    let api = Api { ledger: Arc::default(), rules: Arc::new(rules), bucket, week, control, shutdown };
     Router::new()
         .route("/bookings", get(list))
         .route("/bookings/{key}", get(one).put(put).delete(delete))
@@ -72,6 +84,8 @@ async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response
             Err(refusal) => refusal.into_response(),
         };
         entry.status = response.status().as_u16();
+        let sent = response.extensions().get::<Sent>();
+        entry.body = sent.map(|Sent(body)| String::from_utf8_lossy(body).into_owned());
         let latency = api.control.latency();
         api.control.log(entry);
         if !latency.is_zero() {
@@ -100,33 +114,63 @@ impl Logged {
             path,
             idempotency_key: idempotency_key.and_then(|value| value.to_str().ok()).map(str::to_owned),
             status: 0,
+            body: None,
         }
     }
 }
 
 impl Api {
     fn check(&self, request: &Request) -> Result<(), Refusal> {
-        if let Some((name, value)) = &self.required
-            && !request.headers().get_all(name).iter().eq([value])
-        {
-            let message = format!("header {name} is missing or wrong");
-            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", message));
+        for (name, value) in &self.rules.headers {
+            if !request.headers().get_all(name).iter().eq([value]) {
+                let message = format!("header {name} is missing or wrong");
+                return Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", message));
+            }
+        }
+        let now = Instant::now();
+        if let Some(oauth) = &self.rules.oauth {
+            oauth.admit(request.headers(), now)?;
         }
         if let Some(refusal) = self.control.next_fault() {
             return Err(refusal);
         }
-        if let Some(bucket) = &self.bucket
-            && let Err(seconds) = bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
-        {
-            let message = format!("too many calls per minute: wait {seconds} s");
+        let too_many = |seconds, limit| {
+            let message = format!("too many calls per {limit}: wait {seconds} s");
             let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
             refusal.retry_after = Some(seconds);
-            return Err(refusal);
+            refusal
+        };
+        let mut week = self.week.as_ref().map(|week| week.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(week) = &mut week {
+            week.fits(now).map_err(|seconds| too_many(seconds, "week"))?;
+        }
+        if let Some(bucket) = &self.bucket {
+            let taken = bucket.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+            taken.map_err(|seconds| too_many(seconds, "minute"))?;
+        }
+        if let Some(week) = &mut week {
+            week.spend(now);
         }
         if request.uri().query().is_some() {
             return Err(Refusal::bad_request("the booking calls take no query parameters: leave them out"));
         }
         Ok(())
+    }
+
+    fn book(
+        &self,
+        key: Result<Path<String>, PathRejection>,
+        headers: &HeaderMap,
+        body: Result<Bytes, BytesRejection>,
+    ) -> Result<(StatusCode, Value), Refusal> {
+        let key = checked(key)?;
+        if !is_json(headers) {
+            let message = "Content-Type must be application/json";
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message));
+        }
+        let idempotency = idempotency_key(headers)?;
+        let wanted = Wanted::read(&body?, self.rules.occurrences)?;
+        self.ledger().put(&key, idempotency, wanted, Timestamp::now())
     }
 
     fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
@@ -151,16 +195,16 @@ async fn put(
     key: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<(StatusCode, Json<Value>), Refusal> {
-    let key = checked(key)?;
-    if !is_json(&headers) {
-        let message = "Content-Type must be application/json";
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message));
+) -> Response {
+    let sent = body.as_ref().ok().filter(|_| api.rules.log_bodies).cloned();
+    let mut response = match api.book(key, &headers, body) {
+        Ok((status, booking)) => (status, Json(booking)).into_response(),
+        Err(refusal) => refusal.into_response(),
+    };
+    if let Some(body) = sent {
+        response.extensions_mut().insert(Sent(body));
     }
-    let idempotency = idempotency_key(&headers)?;
-    let wanted = Wanted::read(&body?)?;
-    let (status, body) = api.ledger().put(&key, idempotency, wanted)?;
-    Ok((status, Json(body)))
+    response
 }
 
 async fn delete(

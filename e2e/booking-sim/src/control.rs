@@ -31,6 +31,9 @@ pub(crate) struct Logged {
     pub(crate) key: Option<String>,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) status: u16,
+    /// What a PUT said, where bodies are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<String>,
 }
 
 /// Answers to give in place of the real ones.

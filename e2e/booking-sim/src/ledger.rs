@@ -1,16 +1,21 @@
 //! What the product knows: bookings by key, and the answers given for each Idempotency-Key.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    num::NonZeroU32,
+};
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{members::Members, refusal::Refusal};
+use crate::{members::Members, recurrence::Recurrence, refusal::Refusal};
 
 /// Most bookings at a time.
 const BOOKINGS: usize = 200_000;
+/// Most dates that a message names.
+const NAMED: usize = 3;
 /// Most answers that are remembered; beyond, the oldest is forgotten.
 const ANSWERS: usize = 20_000;
 
@@ -26,12 +31,30 @@ pub(crate) struct Wanted {
     attendees: Vec<String>,
     #[serde(rename = "iCalUId")]
     i_cal_u_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recurrence: Option<Recurrence>,
+}
+
+/// Time that a booking holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    start: Timestamp,
+    end: Timestamp,
 }
 
 #[derive(Clone, Debug)]
 struct Booking {
     id: String,
     wanted: Wanted,
+    /// What it holds in the plan; less than its occurrences where some were over when it was last put.
+    spans: Vec<Span>,
+}
+
+/// Who holds a space from a start on.
+#[derive(Clone, Debug)]
+struct Holder {
+    end: Timestamp,
+    key: String,
 }
 
 #[derive(Clone, Debug)]
@@ -47,8 +70,8 @@ struct Answered {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     bookings: BTreeMap<String, Booking>,
-    /// Per resource, the key of the booking that starts then. Bookings of one resource never overlap, so a start names one.
-    plan: HashMap<String, BTreeMap<Timestamp, String>>,
+    /// Per resource, who holds it from that time on. Spans of one resource never overlap, so a start names one.
+    plan: HashMap<String, BTreeMap<Timestamp, Holder>>,
     answered: HashMap<String, Answered>,
     /// Numbers and Idempotency-Keys of the answers, the oldest first.
     order: VecDeque<(u64, String)>,
@@ -56,8 +79,8 @@ pub(crate) struct Ledger {
 }
 
 impl Wanted {
-    /// Reads the body of a PUT.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, Refusal> {
+    /// Reads the body of a PUT; a series may have that many occurrences.
+    pub(crate) fn read(body: &[u8], most: NonZeroU32) -> Result<Self, Refusal> {
         let mut members = Members::read(body, StatusCode::UNPROCESSABLE_ENTITY)?;
         let wanted = Self {
             resource_id: members.identifier("resourceId", 128)?,
@@ -67,8 +90,9 @@ impl Wanted {
             organizer: members.optional_text("organizer", 320)?,
             attendees: members.texts("attendees", 500, 320)?,
             i_cal_u_id: members.identifier("iCalUId", 1024)?,
+            recurrence: members.object("recurrence")?.map(|one| Recurrence::read(one, most)).transpose()?,
         };
-        members.end("resourceId, start, end, subject, organizer, attendees, iCalUId")?;
+        members.end("resourceId, start, end, subject, organizer, attendees, iCalUId, recurrence")?;
         if wanted.end <= wanted.start {
             let message =
                 format!("end must be after start, but {} is not after {}", wanted.end, wanted.start);
@@ -76,6 +100,29 @@ impl Wanted {
         }
         Ok(wanted)
     }
+
+    /// What has to be free, in order. An occurrence that is over asks for nothing.
+    fn spans(&self, now: Timestamp) -> Vec<Span> {
+        match &self.recurrence {
+            None => vec![Span { start: self.start, end: self.end }],
+            Some(series) => {
+                let to_come = series.occurrences.iter().filter(|one| one.end > now);
+                to_come.map(|one| Span { start: one.start, end: one.end }).collect()
+            }
+        }
+    }
+}
+
+/// Spans of one booking that overlap, as one: a booking is not in its own way.
+fn merged(spans: &[Span]) -> Vec<Span> {
+    let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match merged.last_mut() {
+            Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+            _ => merged.push(*span),
+        }
+    }
+    merged
 }
 
 impl Booking {
@@ -97,6 +144,7 @@ impl Ledger {
         key: &str,
         idempotency: &str,
         wanted: Wanted,
+        now: Timestamp,
     ) -> Result<(StatusCode, Value), Refusal> {
         if let Some(before) = self.remembered(idempotency) {
             if before.key == key && before.booking.wanted == wanted {
@@ -106,8 +154,8 @@ impl Ledger {
                 "this Idempotency-Key was used for another request: take a new one for each content",
             ));
         }
-        if let Some(taken) = self.overlapping(key, &wanted) {
-            let message = format!("{} is booked from {} to {}", taken.resource_id, taken.start, taken.end);
+        let spans = wanted.spans(now);
+        if let Some(message) = self.taken(key, &wanted, &spans) {
             return Err(Refusal::new(StatusCode::CONFLICT, "Overlap", message));
         }
         let old = self.bookings.get(key).cloned();
@@ -117,13 +165,13 @@ impl Ledger {
         }
         let (status, id) = match old {
             Some(old) => {
-                self.unplan(&old.wanted);
+                self.unplan(&old);
                 (StatusCode::OK, old.id)
             }
             None => (StatusCode::CREATED, uuid::Uuid::new_v4().to_string()),
         };
-        self.plan.entry(wanted.resource_id.clone()).or_default().insert(wanted.start, key.to_owned());
-        let booking = Booking { id, wanted };
+        let booking = Booking { id, spans: merged(&spans), wanted };
+        self.hold(key, &booking);
         let body = booking.shown(key);
         self.remember(idempotency, key, &booking, status);
         self.bookings.insert(key.to_owned(), booking);
@@ -141,24 +189,50 @@ impl Ledger {
     /// Cancels the booking of that key. Says whether there was one.
     pub(crate) fn delete(&mut self, key: &str) -> bool {
         let Some(booking) = self.bookings.remove(key) else { return false };
-        self.unplan(&booking.wanted);
+        self.unplan(&booking);
         true
     }
 
-    /// The booking of that resource under another key that shares some time, both ends taken as half open.
-    fn overlapping(&self, key: &str, wanted: &Wanted) -> Option<&Wanted> {
+    /// Which of the spans another booking holds in part, in words for people; both ends are taken as half open.
+    fn taken(&self, key: &str, wanted: &Wanted, spans: &[Span]) -> Option<String> {
+        let plan = self.plan.get(&wanted.resource_id)?;
         // Of those that start before our end, only the last can reach into our time: the ones before it end before it starts.
-        let before_our_end = self.plan.get(&wanted.resource_id)?.range(..wanted.end).rev();
-        let (_, nearest) = before_our_end.into_iter().find(|(_, other)| *other != key)?;
-        let nearest = &self.bookings.get(nearest)?.wanted;
-        (nearest.end > wanted.start).then_some(nearest)
+        let holder = |span: &Span| {
+            let (start, nearest) = plan.range(..span.end).rev().find(|(_, other)| other.key != key)?;
+            (nearest.end > span.start).then_some(Span { start: *start, end: nearest.end })
+        };
+        let room = &wanted.resource_id;
+        if wanted.recurrence.is_none() {
+            let held = spans.first().and_then(holder)?;
+            return Some(format!("{room} is booked from {} to {}", held.start, held.end));
+        }
+        let taken: Vec<String> =
+            spans.iter().filter(|span| holder(span).is_some()).map(|span| span.start.to_string()).collect();
+        let named = taken.get(..NAMED.min(taken.len()))?.join(", ");
+        match taken.len().saturating_sub(NAMED) {
+            0 if taken.is_empty() => None,
+            0 => Some(format!("{room} is taken at {named}")),
+            more => Some(format!("{room} is taken at {named} and {more} more")),
+        }
     }
 
-    fn unplan(&mut self, wanted: &Wanted) {
-        if let Some(resource) = self.plan.get_mut(&wanted.resource_id) {
-            resource.remove(&wanted.start);
+    fn hold(&mut self, key: &str, booking: &Booking) {
+        if booking.spans.is_empty() {
+            return;
+        }
+        let resource = self.plan.entry(booking.wanted.resource_id.clone()).or_default();
+        for span in &booking.spans {
+            resource.insert(span.start, Holder { end: span.end, key: key.to_owned() });
+        }
+    }
+
+    fn unplan(&mut self, booking: &Booking) {
+        if let Some(resource) = self.plan.get_mut(&booking.wanted.resource_id) {
+            for span in &booking.spans {
+                resource.remove(&span.start);
+            }
             if resource.is_empty() {
-                self.plan.remove(&wanted.resource_id);
+                self.plan.remove(&booking.wanted.resource_id);
             }
         }
     }

@@ -1,64 +1,36 @@
 //! Strict reading of one JSON object: no array in its place, no member twice, none that is not known. Every refusal names the member.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
-};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::refusal::Refusal;
+use crate::{refusal::Refusal, strict::Strict};
 
 /// Members that have not been taken yet.
 #[derive(Debug)]
 pub(crate) struct Members {
-    left: BTreeMap<String, Value>,
+    left: Map<String, Value>,
+    /// Where the object is in the body, with a dot at its end; empty for the body itself.
+    at: String,
     /// What a wrong member is answered with.
     status: StatusCode,
-}
-
-struct Object(BTreeMap<String, Value>);
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Once;
-        impl<'de> Visitor<'de> for Once {
-            type Value = Object;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    if members.contains_key(&name) {
-                        return Err(A::Error::custom(format!("{name} is there twice: name it once")));
-                    }
-                    members.insert(name, value);
-                }
-                Ok(Object(members))
-            }
-        }
-        deserializer.deserialize_map(Once)
-    }
 }
 
 impl Members {
     /// Reads a body. What is no JSON is 400; what is JSON of another form is answered with `status`.
     pub(crate) fn read(body: &[u8], status: StatusCode) -> Result<Self, Refusal> {
-        match serde_json::from_slice::<Object>(body) {
-            Ok(Object(left)) => Ok(Self { left, status }),
+        match serde_json::from_slice::<Strict>(body) {
+            Ok(Strict(Value::Object(left))) => Ok(Self { left, at: String::new(), status }),
+            Ok(_) => Err(refuse(status, "the body is refused: it must be a JSON object".to_owned())),
             Err(error) if error.is_data() => Err(refuse(status, format!("the body is refused: {error}"))),
             Err(error) => Err(Refusal::bad_request(format!("the body is no JSON: {error}"))),
         }
     }
 
     fn wrong(&self, name: &str, fix: impl fmt::Display) -> Refusal {
-        refuse(self.status, format!("{name} {fix}"))
+        refuse(self.status, format!("{}{name} {fix}", self.at))
     }
 
     /// Text that has to be there, of 1 to `most` characters, none of them a control character.
@@ -104,6 +76,15 @@ impl Members {
             .collect()
     }
 
+    /// A time as [`Members::time`] takes it; null and absent are the same.
+    pub(crate) fn optional_time(&mut self, name: &str) -> Result<Option<Timestamp>, Refusal> {
+        if self.left.get(name).is_none_or(Value::is_null) {
+            self.left.remove(name);
+            return Ok(None);
+        }
+        self.time(name).map(Some)
+    }
+
     /// A time that has to be there, in UTC, as RFC 3339 writes it with `T` and `Z`.
     pub(crate) fn time(&mut self, name: &str) -> Result<Timestamp, Refusal> {
         match self.left.remove(name) {
@@ -130,13 +111,50 @@ impl Members {
             .ok_or_else(|| self.wrong(name, format_args!("must be a whole number from {least} to {most}")))
     }
 
+    /// An object; none when absent.
+    pub(crate) fn object(&mut self, name: &str) -> Result<Option<Self>, Refusal> {
+        match self.left.remove(name) {
+            None => Ok(None),
+            Some(Value::Object(left)) => {
+                Ok(Some(Self { left, at: format!("{}{name}.", self.at), status: self.status }))
+            }
+            Some(_) => Err(self.wrong(name, "must be an object")),
+        }
+    }
+
+    /// A list of objects that has to be there.
+    pub(crate) fn objects(&mut self, name: &str) -> Result<Vec<Self>, Refusal> {
+        let Some(Value::Array(list)) = self.left.remove(name) else {
+            return Err(self.wrong(name, "must be a list of objects"));
+        };
+        let objects = list.into_iter().enumerate().map(|(number, one)| match one {
+            Value::Object(left) => {
+                let at = format!("{}{name}[{number}].", self.at);
+                Ok(Self { left, at, status: self.status })
+            }
+            _ => Err(self.wrong(&format!("{name}[{number}]"), "must be an object")),
+        });
+        objects.collect()
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
+    /// A refusal that says where in the body.
+    pub(crate) fn refuse(&self, name: &str, fix: impl fmt::Display) -> Refusal {
+        self.wrong(name, fix)
+    }
+
     /// Refuses what nobody took.
     pub(crate) fn end(self, known: &str) -> Result<(), Refusal> {
         match self.left.keys().next() {
             None => Ok(()),
             Some(name) => {
                 let shown: String = name.chars().take(64).collect();
-                Err(refuse(self.status, format!("unknown member {shown:?}: the members are {known}")))
+                let at = self.at.trim_end_matches('.');
+                let at = if at.is_empty() { String::new() } else { format!(" of {at}") };
+                Err(refuse(self.status, format!("unknown member {shown:?}{at}: the members are {known}")))
             }
         }
     }

@@ -1,6 +1,13 @@
-//! The limit on calls per minute.
+//! The limits on calls: per minute as a bucket, per week as a rolling window.
 
-use std::{num::NonZeroU32, time::Instant};
+use std::{
+    collections::VecDeque,
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+/// Length of the window of the limit per week.
+const WEEK: Duration = Duration::from_hours(7 * 24);
 
 /// What a token weighs: each nanosecond brings as much as there are calls per minute. Whole numbers, so that whoever waits as
 /// long as was said is not refused for a rounding.
@@ -35,10 +42,42 @@ impl Bucket {
     }
 }
 
+/// So many calls within any seven days.
+#[derive(Debug)]
+pub(crate) struct Week {
+    limit: NonZeroU32,
+    calls: VecDeque<Instant>,
+}
+
+impl Week {
+    pub(crate) fn new(limit: NonZeroU32) -> Self {
+        Self { limit, calls: VecDeque::new() }
+    }
+
+    /// Whether one more call fits; if not, after how many whole seconds it will.
+    pub(crate) fn fits(&mut self, now: Instant) -> Result<(), u32> {
+        while self.calls.front().is_some_and(|call| now.saturating_duration_since(*call) >= WEEK) {
+            self.calls.pop_front();
+        }
+        let spent = u32::try_from(self.calls.len()).unwrap_or(u32::MAX);
+        match self.calls.front() {
+            Some(oldest) if spent >= self.limit.get() => {
+                let left = WEEK.saturating_sub(now.saturating_duration_since(*oldest));
+                let seconds = left.as_nanos().div_ceil(1_000_000_000);
+                Err(u32::try_from(seconds).unwrap_or(u32::MAX))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes a call that was let in.
+    pub(crate) fn spend(&mut self, now: Instant) {
+        self.calls.push_back(now);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -66,5 +105,21 @@ mod tests {
             assert_eq!(bucket.take(start), Ok(()));
         }
         assert_eq!(bucket.take(start), Err(1));
+    }
+
+    #[test]
+    fn a_week_rolls_and_says_when_the_oldest_call_leaves_it() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut week = Week::new(NonZeroU32::new(2).unwrap());
+        for at in [0, 100] {
+            assert_eq!(week.fits(after(at)), Ok(()));
+            week.spend(after(at));
+        }
+        assert_eq!(week.fits(after(100)), Err(604_700));
+        assert_eq!(week.fits(after(604_799)), Err(1), "a refusal costs nothing");
+        assert_eq!(week.fits(after(604_800)), Ok(()));
+        week.spend(after(604_800));
+        assert_eq!(week.fits(after(604_800)), Err(100));
     }
 }

@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use axum::{
     Json,
     extract::rejection::BytesRejection,
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -18,11 +18,13 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// Whole seconds.
     pub(crate) retry_after: Option<u32>,
+    /// Value of `WWW-Authenticate`.
+    pub(crate) challenge: Option<&'static str>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None }
+        Self { status, code, message: message.into(), retry_after: None, challenge: None }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -48,7 +50,7 @@ impl Refusal {
 impl From<BytesRejection> for Refusal {
     fn from(rejection: BytesRejection) -> Self {
         if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Self::new(rejection.status(), "PayloadTooLarge", "the body has more than 64 KiB")
+            Self::new(rejection.status(), "PayloadTooLarge", "the body has more than 256 KiB")
         } else {
             Self::bad_request("the body ended early")
         }
@@ -62,6 +64,9 @@ impl IntoResponse for Refusal {
                 .into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -15,20 +15,26 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Options, Running, StartError, api, control, control::Control, refusal::Refusal, tls};
+use crate::{
+    Options, Running, StartError,
+    api::{self, Rules},
+    control::{self, Control},
+    oauth::{self, OAuth},
+    refusal::Refusal,
+    tls,
+};
 
 /// Bytes of a body; beyond, 413.
-const BODY_LIMIT: usize = 64 * 1024;
+const BODY_LIMIT: usize = 256 * 1024;
+/// Occurrences of a series that the contract allows at most.
+const OCCURRENCES: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 /// For a client that opens a connection and says nothing, or does not end its headers.
 const HEADERS: Duration = Duration::from_secs(30);
 /// Connections at a time; beyond, they wait to be accepted.
 const CONNECTIONS: usize = 1024;
 
 pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
-    let per_minute = match options.rate_per_minute {
-        None => None,
-        Some(limit) => Some(NonZeroU32::new(limit).ok_or(StartError::Rate)?),
-    };
+    let rules = rules(&options)?;
     let (ca_pem, config) = tls::identity().map_err(|error| StartError::Keys(error.to_string()))?;
     // Before the folder is written: it may belong to the one that has the address.
     let listen = |cause| StartError::Listen { address: options.listen, cause };
@@ -39,12 +45,31 @@ pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
         .and_then(|()| fs::write(&path, &ca_pem))
         .map_err(|cause| StartError::TlsDir { path, cause })?;
     let (control, shutdown) = (Control::default(), CancellationToken::new());
-    let router = api::router(options.require_header, per_minute, control.clone(), shutdown.clone())
+    let tokens = rules.oauth.clone().map(oauth::router).unwrap_or_default();
+    let router = api::router(rules, control.clone(), shutdown.clone())
+        .merge(tokens)
         .merge(control::router(control))
         .fallback(Refusal::path)
         .layer(DefaultBodyLimit::max(BODY_LIMIT));
     let task = tokio::spawn(serve(listener, TlsAcceptor::from(config), router, shutdown.clone()));
     Ok(Running { origin, ca_pem, shutdown, task })
+}
+
+fn rules(options: &Options) -> Result<Rules, StartError> {
+    let at_least_1 = |option: &'static str, value| NonZeroU32::new(value).ok_or(StartError::Zero(option));
+    let lifetime = at_least_1("the lifetime of tokens", options.token_lifetime_seconds)?;
+    let occurrences = at_least_1("the most occurrences of a series", options.max_occurrences)?;
+    let per_minute = options.rate_per_minute.map(|limit| at_least_1("the rate per minute", limit));
+    let per_week = options.per_week.map(|limit| at_least_1("the limit per week", limit));
+    let client = options.oauth_client.clone();
+    Ok(Rules {
+        headers: options.require_headers.clone(),
+        oauth: client.map(|client| OAuth::new(client, options.oauth_scope.clone(), lifetime)),
+        per_minute: per_minute.transpose()?,
+        per_week: per_week.transpose()?,
+        occurrences: occurrences.min(OCCURRENCES),
+        log_bodies: options.log_bodies,
+    })
 }
 
 async fn serve(listener: TcpListener, tls: TlsAcceptor, router: Router, shutdown: CancellationToken) {

@@ -46,7 +46,14 @@ async fn it_says_where_it_serves_obeys_its_flags_and_ends_on_a_signal() {
     for signal in ["-TERM", "-INT"] {
         let dir = tempfile::tempdir().unwrap();
         let tls = dir.path().join("tls");
-        let flags = ["--require-header", "X-Api-Key: demo: key", "--rate-per-minute", "1"];
+        let flags = [
+            "--require-header",
+            "X-Api-Key: demo: key",
+            "--require-header",
+            "X-Tenant: t",
+            "--rate-per-minute",
+            "1",
+        ];
         let (mut child, origin) = start(command(&tls).args(flags));
         assert!(origin.starts_with("https://127.0.0.1:") && !origin.ends_with(":0"), "{origin}");
         let files: Vec<_> = fs::read_dir(&tls).unwrap().map(|one| one.unwrap().file_name()).collect();
@@ -54,9 +61,10 @@ async fn it_says_where_it_serves_obeys_its_flags_and_ends_on_a_signal() {
         let ca = reqwest::Certificate::from_pem(&fs::read(tls.join("ca.crt")).unwrap()).unwrap();
         let http = reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build().unwrap();
         let get = || http.get(format!("{origin}/bookings"));
+        let good = || get().header("x-api-key", "demo: key").header("x-tenant", "t");
         assert_eq!(get().send().await.unwrap().status(), 401);
-        assert_eq!(get().header("x-api-key", "demo: key").send().await.unwrap().status(), 200);
-        assert_eq!(get().header("x-api-key", "demo: key").send().await.unwrap().status(), 429);
+        assert_eq!(good().send().await.unwrap().status(), 200);
+        assert_eq!(good().send().await.unwrap().status(), 429);
         let pid = child.0.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         assert!(child.0.wait().unwrap().success());
@@ -102,6 +110,11 @@ fn wrong_arguments_are_refused_by_name() {
         (["--require-header", "a: c\nd"], "no header value"),
         (["--rate-per-minute", "0"], "--rate-per-minute"),
         (["--rate-per-minute", "many"], "--rate-per-minute"),
+        (["--per-week", "0"], "--per-week"),
+        (["--max-occurrences", "1001"], "--max-occurrences"),
+        (["--oauth-client", "roomkeeper"], "ID:SECRET"),
+        (["--oauth-scope", "bookings"], "--oauth-client"),
+        (["--token-lifetime-seconds", "9"], "--oauth-client"),
         (["--colour", "red"], "--colour"),
     ] {
         let said = refused(command(dir.path()).args(arguments));

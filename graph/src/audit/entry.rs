@@ -35,6 +35,8 @@ pub enum Purpose {
     EventMinimalRead,
     /// Second read of an event: the listed fields.
     EventFullRead,
+    /// `GET /users/{id}/calendar/events/{id}/instances`, a page of the occurrences of a series.
+    Occurrences,
     /// `GET /users/{id}/calendar/events`, a page of those that carry the add-in's property.
     Resync,
     /// `GET /{tenant}/v2.0/.well-known/openid-configuration` at the authority.
@@ -45,7 +47,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// All purposes, for metrics that start at zero.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Token,
         Self::CreateSubscription,
         Self::RenewSubscription,
@@ -58,6 +60,7 @@ impl Purpose {
         Self::GroupMembers,
         Self::EventMinimalRead,
         Self::EventFullRead,
+        Self::Occurrences,
         Self::Resync,
         Self::OidcConfiguration,
         Self::OidcKeys,
@@ -78,6 +81,7 @@ impl Purpose {
             Self::GroupMembers => "groupMembers",
             Self::EventMinimalRead => "eventMinimalRead",
             Self::EventFullRead => "eventFullRead",
+            Self::Occurrences => "occurrences",
             Self::Resync => "resync",
             Self::OidcConfiguration => "oidcConfiguration",
             Self::OidcKeys => "oidcKeys",

@@ -176,12 +176,12 @@ pub fn conclude(bookings: &mut Vec<Booking>, call: &Call, answer: Answer) -> Opt
             }
             None
         }
+        Answer::Conflict(reason) => {
+            refuse(present, Refusal::Conflict, reason, sent);
+            None
+        }
         Answer::Refused(reason) => {
-            if let Some(booking) = present {
-                booking.state = ProductState::Rejected;
-                booking.reason = Some(reason);
-                booking.sent = sent.map(|content| Refusal::Conflict.mark(&content));
-            }
+            refuse(present, Refusal::Rule, reason, sent);
             None
         }
         Answer::Later(wait) => {
@@ -189,6 +189,14 @@ pub fn conclude(bookings: &mut Vec<Booking>, call: &Call, answer: Answer) -> Opt
             Some(Trouble::of_product(message, false, Some(Wait::All(wait))))
         }
         Answer::Unavailable { why, stalled } => Some(Trouble::of_product(why, stalled, None)),
+    }
+}
+
+fn refuse(booking: Option<&mut Booking>, why: Refusal, reason: String, sent: Option<String>) {
+    if let Some(booking) = booking {
+        booking.state = ProductState::Rejected;
+        booking.reason = Some(reason);
+        booking.sent = sent.map(|content| why.mark(&content));
     }
 }
 

@@ -155,7 +155,7 @@ fn a_cancelled_record_cancels_what_was_announced() {
 #[test]
 fn a_refusal_says_the_products_reason_and_waits() {
     let mut record = valid();
-    let refusal = Answer::Refused("Overlap: room-101 is taken".to_owned());
+    let refusal = Answer::Conflict("Overlap: room-101 is taken".to_owned());
     assert_eq!(drive(&mut record, &world(), vec![refusal.clone()]).len(), 1);
     assert_eq!(
         (told(&record, Type::Delivered), told(&record, Type::Stalled)),
@@ -165,6 +165,24 @@ fn a_refusal_says_the_products_reason_and_waits() {
     assert!(message.contains("Overlap: room-101 is taken"), "{message}");
     let retry = World { retry_conflicts: true, ..world() };
     assert!(matches!(plan(&record, &retry, now()), Plan::Call { calls, .. } if calls.len() == 1));
+}
+
+#[test]
+fn what_the_product_never_takes_is_tried_again_only_when_the_event_changes_or_a_person_asks() {
+    let mut record = valid();
+    let refusal = Answer::Refused("TooManyOccurrences: at most 400".to_owned());
+    drive(&mut record, &world(), vec![refusal]);
+    assert_eq!(told(&record, Type::Delivered), "False/Rejected");
+    let message = &condition::get(&record.status.conditions, Type::Delivered).unwrap().message;
+    assert!(message.contains("TooManyOccurrences: at most 400"), "{message}");
+    let rest = Plan::Rest(record.status.bookings.clone());
+    assert_eq!(plan(&record, &World { retry_conflicts: true, ..world() }, now()), rest);
+    let asked = World { asked: true, ..world() };
+    assert!(matches!(plan(&record, &asked, now()), Plan::Call { .. }));
+    let mut moved = self::record();
+    moved.spec.date_time_from.0 = "2026-11-24T09:30:00Z".parse().unwrap();
+    moved.status = Some(record.status);
+    assert_eq!(drive(&mut validate(&moved).unwrap(), &world(), vec![]).len(), 1);
 }
 
 #[test]
@@ -245,7 +263,7 @@ fn an_event_of_whole_days_is_over_when_it_is_over_everywhere() {
 #[test]
 fn nothing_is_sent_about_an_event_that_is_over() {
     let mut record = valid();
-    drive(&mut record, &world(), vec![Answer::Refused("Overlap".to_owned())]);
+    drive(&mut record, &world(), vec![Answer::Conflict("Overlap".to_owned())]);
     let kept = World { retention: Duration::from_hours(24), retry_conflicts: true, asked: true, ..world() };
     let end: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
     assert_eq!(plan(&record, &kept, end), Plan::Rest(record.status.bookings.clone()));

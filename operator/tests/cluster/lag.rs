@@ -17,8 +17,14 @@ use roomkeeper_graph::{
 use roomkeeper_operator::{
     access_scope,
     args::Args,
-    booking_record::client::{BookingClient, Products},
-    calendar_subscription::{sightings::Sightings, watched::Watched},
+    booking_record::{
+        client::{BookingClient, Products},
+        conflicts::Conflicts,
+        deletions::Deletions,
+        purge::Purges,
+        quota::Quotas,
+    },
+    calendar_subscription::{horizon::Horizons, sightings::Sightings, watched::Watched},
     clock::Clock,
     context::{Context, Process},
     controller,
@@ -108,6 +114,11 @@ impl Within {
             memory: access_scope::memory::Memory::default(),
             watched: Watched::default(),
             sightings: Sightings::default(),
+            quotas: Quotas::default(),
+            deletions: Deletions::default(),
+            purges: Purges::default(),
+            horizons: Horizons::default(),
+            conflicts: Conflicts::default(),
             failures: Mutex::default(),
         });
         let mut tasks = JoinSet::new();

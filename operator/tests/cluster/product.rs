@@ -26,8 +26,9 @@ impl Product {
         let running = booking_sim::start(booking_sim::Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls_dir: folder.clone(),
-            require_header: Some(("x-api-key".parse().unwrap(), "demo-booking-key".parse().unwrap())),
+            require_headers: vec![("x-api-key".parse().unwrap(), "demo-booking-key".parse().unwrap())],
             rate_per_minute,
+            ..booking_sim::Options::default()
         })
         .await
         .unwrap();

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
 fn wanted(resource: &str, start: i64, end: i64) -> Wanted {
     Wanted {
         resource_id: resource.to_owned(),
@@ -11,6 +13,7 @@ fn wanted(resource: &str, start: i64, end: i64) -> Wanted {
         organizer: None,
         attendees: Vec::new(),
         i_cal_u_id: "0400".to_owned(),
+        recurrence: None,
     }
 }
 
@@ -31,10 +34,10 @@ fn intervals_are_half_open() {
         (400, 500, true),
     ] {
         let mut ledger = Ledger::default();
-        ledger.put("a", "1", wanted("room", 100, 200)).unwrap();
-        ledger.put("b", "2", wanted("room", 300, 400)).unwrap();
-        assert_eq!(ledger.put("c", "3", wanted("room", start, end)).is_ok(), free, "{start} to {end}");
-        assert!(ledger.put("d", "4", wanted("other", start, end)).is_ok());
+        ledger.put("a", "1", wanted("room", 100, 200), NOW).unwrap();
+        ledger.put("b", "2", wanted("room", 300, 400), NOW).unwrap();
+        assert_eq!(ledger.put("c", "3", wanted("room", start, end), NOW).is_ok(), free, "{start} to {end}");
+        assert!(ledger.put("d", "4", wanted("other", start, end), NOW).is_ok());
     }
 }
 
@@ -58,7 +61,7 @@ fn the_index_finds_what_a_comparison_of_all_pairs_finds() {
         }
         let clash =
             plain.iter().any(|(other, at)| *other != key && at.0 == resource && start < at.2 && at.1 < end);
-        let answer = ledger.put(key, &step.to_string(), wanted(resource, start, end));
+        let answer = ledger.put(key, &step.to_string(), wanted(resource, start, end), NOW);
         assert_eq!(answer.is_err(), clash, "step {step}");
         if clash {
             taken += 1;
@@ -75,11 +78,11 @@ fn the_index_finds_what_a_comparison_of_all_pairs_finds() {
 fn answers_are_remembered_up_to_the_limit() {
     let mut ledger = Ledger::default();
     for number in 0..=ANSWERS {
-        ledger.put("a", &number.to_string(), wanted("room", 100, 200)).unwrap();
+        ledger.put("a", &number.to_string(), wanted("room", 100, 200), NOW).unwrap();
     }
     assert_eq!(ledger.answered.len(), ANSWERS);
     assert_eq!(ledger.order.len(), ANSWERS);
     let other = wanted("room", 300, 400);
-    assert!(ledger.put("a", "1", other.clone()).is_err(), "still remembered");
-    assert!(ledger.put("a", "0", other).is_ok(), "the oldest is forgotten");
+    assert!(ledger.put("a", "1", other.clone(), NOW).is_err(), "still remembered");
+    assert!(ledger.put("a", "0", other, NOW).is_ok(), "the oldest is forgotten");
 }

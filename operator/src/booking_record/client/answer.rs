@@ -20,7 +20,9 @@ pub enum Answer {
     },
     /// The product has no such booking any more.
     Cancelled,
-    /// The product refuses, for this reason.
+    /// The space is taken, the product says (409): it may become free.
+    Conflict(String),
+    /// The product refuses, for this reason, whoever holds the space (422).
     Refused(String),
     /// The product asked to wait.
     Later(Duration),
@@ -52,16 +54,29 @@ struct ErrorBody {
     message: String,
 }
 
-/// Reads an answer to a PUT or DELETE.
-pub(super) fn read(method: &Method, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Answer {
+/// Reads an answer to a PUT or DELETE; `with_token`: to one that was sent with a token.
+pub(super) fn read(
+    method: &Method,
+    status: u16,
+    retry_after: Option<Duration>,
+    body: &[u8],
+    with_token: bool,
+) -> Answer {
     match status {
         200..=299 | 404 | 410 if *method == Method::DELETE => Answer::Cancelled,
         200..=299 => {
             let id = serde_json::from_slice::<Booked>(body).ok().and_then(|booked| booked.booking_id);
             Answer::Booked { booking_id: id.map(|id| id.chars().take(ID_CHARS).collect()) }
         }
-        409 | 422 => Answer::Refused(reason(status, body)),
+        409 => Answer::Conflict(reason(status, body)),
+        422 => Answer::Refused(reason(status, body)),
         429 | 503 if retry_after.is_some() => Answer::Later(retry_after.unwrap_or_default()),
+        401 | 403 if with_token => Answer::Unavailable {
+            why: format!(
+                "the product answered {status} to a fresh token: check spec.booking.oauth.scope, what the client of the Secret that spec.booking.oauth.secretName names may do at the product, and the headers in the Secret that spec.booking.secretName names"
+            ),
+            stalled: true,
+        },
         401 | 403 => Answer::Unavailable {
             why: format!(
                 "the product answered {status}: check the headers in the Secret that spec.booking.secretName names"
@@ -94,8 +109,8 @@ mod tests {
 
     #[test]
     fn each_status_has_its_meaning() {
-        let put = |status, body: &str| read(&Method::PUT, status, None, body.as_bytes());
-        let delete = |status| read(&Method::DELETE, status, None, b"");
+        let put = |status, body: &str| read(&Method::PUT, status, None, body.as_bytes(), false);
+        let delete = |status| read(&Method::DELETE, status, None, b"", false);
         assert_eq!(
             put(201, r#"{"bookingId":"b1","state":"Booked"}"#),
             Answer::Booked { booking_id: Some("b1".to_owned()) }
@@ -103,7 +118,7 @@ mod tests {
         assert_eq!(put(200, ""), Answer::Booked { booking_id: None });
         assert_eq!(
             put(409, r#"{"error":{"code":"Overlap","message":"room-101 is taken"}}"#),
-            Answer::Refused("Overlap: room-101 is taken".to_owned())
+            Answer::Conflict("Overlap: room-101 is taken".to_owned())
         );
         assert_eq!(
             put(422, "no json"),
@@ -111,21 +126,27 @@ mod tests {
         );
         assert!(matches!(put(404, ""), Answer::Unavailable { stalled: false, .. }));
         assert!(matches!(put(401, ""), Answer::Unavailable { stalled: true, .. }));
+        let Answer::Unavailable { why, stalled: true } = read(&Method::PUT, 403, None, b"", true) else {
+            panic!()
+        };
+        assert!(why.contains("spec.booking.oauth"), "{why}");
         assert!(matches!(put(302, ""), Answer::Unavailable { stalled: true, .. }));
         assert!(matches!(put(500, ""), Answer::Unavailable { stalled: false, .. }));
         for gone in [200, 204, 404, 410] {
             assert_eq!(delete(gone), Answer::Cancelled);
         }
         let wait = Some(Duration::from_secs(7));
-        assert_eq!(read(&Method::PUT, 429, wait, b""), Answer::Later(Duration::from_secs(7)));
-        assert_eq!(read(&Method::DELETE, 503, wait, b""), Answer::Later(Duration::from_secs(7)));
-        assert!(matches!(read(&Method::PUT, 503, None, b""), Answer::Unavailable { .. }));
+        assert_eq!(read(&Method::PUT, 429, wait, b"", false), Answer::Later(Duration::from_secs(7)));
+        assert_eq!(read(&Method::DELETE, 503, wait, b"", false), Answer::Later(Duration::from_secs(7)));
+        assert!(matches!(read(&Method::PUT, 503, None, b"", false), Answer::Unavailable { .. }));
     }
 
     #[test]
     fn a_reason_is_bounded() {
         let body = format!(r#"{{"error":{{"code":"Overlap","message":"{}"}}}}"#, "é".repeat(1000));
-        let Answer::Refused(reason) = read(&Method::PUT, 409, None, body.as_bytes()) else { panic!() };
+        let Answer::Conflict(reason) = read(&Method::PUT, 409, None, body.as_bytes(), false) else {
+            panic!()
+        };
         assert_eq!(reason.chars().count(), REASON_CHARS);
     }
 }

@@ -1,7 +1,10 @@
 //! Client of a room-booking product's API: https only, allowed hosts only, no redirects, everything bounded.
 
 mod answer;
+mod oauth;
 mod product;
+mod request;
+mod secrets;
 
 use std::{
     sync::Arc,
@@ -9,17 +12,19 @@ use std::{
 };
 
 use reqwest::{Method, Response, header};
-use roomkeeper_graph::http::ConnectionGate;
-use serde::Serialize;
+use roomkeeper_graph::http::{ConnectionGate, SendGate};
 
+use self::oauth::{Token, TokenError, Tokens};
 pub use self::{
     answer::Answer,
     product::{Product, ProductError, Products},
+    request::{Occurrence, Request, Series},
+    secrets::SecretField,
 };
 use crate::{lease::LeaderDeadline, metrics::Metrics};
 
-/// Most bytes of an answer that are read.
-const BODY_LIMIT: usize = 64 * 1024;
+/// Most bytes of an answer that are read: it repeats the booking, and a series is long.
+const BODY_LIMIT: usize = 1024 * 1024;
 /// Limit for name resolution, TCP and TLS together.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Limit for a whole request.
@@ -36,36 +41,21 @@ pub enum ClientError {
     Setup(reqwest::Error),
 }
 
-/// A booking as the product is told of it.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Request {
-    /// Id of the space at the product.
-    pub resource_id: String,
-    /// Start, RFC 3339 in UTC.
-    pub start: String,
-    /// End, RFC 3339 in UTC.
-    pub end: String,
-    /// Whether it lasts whole days: midnights of the place of the space, written as if in UTC.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub all_day: bool,
-    /// Subject; null where it is masked.
-    pub subject: Option<String>,
-    /// Address of the organizer.
-    pub organizer: Option<String>,
-    /// Addresses of the attendees.
-    pub attendees: Vec<String>,
-    /// Id of the event that is the same in every calendar.
-    #[serde(rename = "iCalUId")]
-    pub i_cal_u_id: String,
-}
-
 /// Sends requests to booking products.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BookingClient {
     http: reqwest::Client,
-    deadline: LeaderDeadline,
+    gate: Arc<dyn SendGate>,
     metrics: Metrics,
+    tokens: Tokens,
+}
+
+/// One call, as often as it is sent.
+struct Call<'a> {
+    method: Method,
+    key: &'a str,
+    /// Idempotency-Key and body.
+    put: Option<(&'a str, Vec<u8>)>,
 }
 
 impl BookingClient {
@@ -78,11 +68,23 @@ impl BookingClient {
         deadline: LeaderDeadline,
         metrics: Metrics,
     ) -> Result<Self, ClientError> {
+        Self::gated(extra_ca, Arc::new(deadline), metrics)
+    }
+
+    /// The same, with a gate of its own.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn gated(
+        extra_ca: Option<&[u8]>,
+        gate: Arc<dyn SendGate>,
+        metrics: Metrics,
+    ) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_rustls()
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
-            .connector_layer(ConnectionGate::new(Arc::new(deadline.clone())))
+            .connector_layer(ConnectionGate::new(Arc::clone(&gate)))
             .connect_timeout(CONNECT)
             .timeout(WHOLE)
             .user_agent(concat!("roomkeeper/", env!("CARGO_PKG_VERSION")));
@@ -93,7 +95,8 @@ impl BookingClient {
             }
             builder = builder.tls_certs_merge(certificates);
         }
-        Ok(Self { http: builder.build().map_err(ClientError::Setup)?, deadline, metrics })
+        let http = builder.build().map_err(ClientError::Setup)?;
+        Ok(Self { http, gate, metrics, tokens: Tokens::default() })
     }
 
     /// Makes or changes a booking.
@@ -105,48 +108,80 @@ impl BookingClient {
         request: &Request,
     ) -> Answer {
         let body = serde_json::to_vec(request).unwrap_or_default();
-        self.send(product, Method::PUT, key, Some((idempotency_key, body))).await
+        self.call(product, &Call { method: Method::PUT, key, put: Some((idempotency_key, body)) }).await
     }
 
     /// Cancels a booking; one that was never there counts as cancelled.
     pub async fn cancel(&self, product: &Product, key: &str) -> Answer {
-        self.send(product, Method::DELETE, key, None).await
+        self.call(product, &Call { method: Method::DELETE, key, put: None }).await
     }
 
-    async fn send(
-        &self,
-        product: &Product,
-        method: Method,
-        key: &str,
-        body: Option<(&str, Vec<u8>)>,
-    ) -> Answer {
-        let Some(url) = product.booking(key) else {
-            return Answer::Unavailable { why: "spec.booking.url takes no path".to_owned(), stalled: true };
+    /// Calls, with a token where the product wants one. A token that it refuses is replaced, and the call sent once more.
+    async fn call(&self, product: &Product, call: &Call<'_>) -> Answer {
+        let Some(login) = product.login() else { return self.send(product, call, None).await.1 };
+        let token = match self.tokens.get(&self.http, &*self.gate, login).await {
+            Ok(token) => token,
+            Err(error) => return no_token(&error),
         };
-        let mut request = self.http.request(method.clone(), url).headers(product.headers().clone());
-        if let Some((idempotency_key, body)) = body {
-            request = request
-                .header("Idempotency-Key", idempotency_key)
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(body);
+        let (status, answer) = self.send(product, call, Some(&token)).await;
+        if status != Some(401) || !self.tokens.refused(login, &token).await {
+            return answer;
         }
-        if self.deadline.check().is_err() {
-            return Answer::Unavailable { why: "this replica is not the leader".to_owned(), stalled: false };
+        match self.tokens.get(&self.http, &*self.gate, login).await {
+            Ok(token) => self.send(product, call, Some(&token)).await.1,
+            Err(error) => no_token(&error),
+        }
+    }
+
+    /// Sends once. The status is that of the product, if it answered.
+    async fn send(&self, product: &Product, call: &Call<'_>, token: Option<&Token>) -> (Option<u16>, Answer) {
+        let unavailable = |why: &str, stalled| Answer::Unavailable { why: why.to_owned(), stalled };
+        let Some(url) = product.booking(call.key) else {
+            return (None, unavailable("spec.booking.url takes no path", true));
+        };
+        let mut request = self.http.request(call.method.clone(), url).headers(product.headers().clone());
+        match token.map(Token::authorization) {
+            None => {}
+            Some(Ok(value)) => request = request.header(header::AUTHORIZATION, value),
+            Some(Err(_)) => return (None, unavailable("the token cannot be sent in a header", true)),
+        }
+        if let Some((idempotency_key, body)) = &call.put {
+            request = request
+                .header("Idempotency-Key", *idempotency_key)
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body.clone());
+        }
+        if let Err(why) = self.gate.check() {
+            return (None, unavailable(why, false));
         }
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
                 self.metrics.backend_request(None);
-                return Answer::Unavailable { why: fault(&error).to_owned(), stalled: false };
+                return (None, unavailable(fault(&error), false));
             }
         };
         let status = response.status().as_u16();
         self.metrics.backend_request(Some(status));
         let retry_after = retry_after(&response);
-        match read(response).await {
-            Ok(body) => answer::read(&method, status, retry_after, &body),
-            Err(why) => Answer::Unavailable { why: why.to_owned(), stalled: false },
-        }
+        let answer = match read(response, BODY_LIMIT).await {
+            Ok(body) => answer::read(&call.method, status, retry_after, &body, token.is_some()),
+            Err(why) => unavailable(why, false),
+        };
+        (Some(status), answer)
+    }
+}
+
+impl std::fmt::Debug for BookingClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("BookingClient").field("tokens", &self.tokens).finish_non_exhaustive()
+    }
+}
+
+fn no_token(error: &TokenError) -> Answer {
+    match error {
+        TokenError::Wait(wait) => Answer::Later(*wait),
+        error => Answer::Unavailable { why: error.to_string(), stalled: error.is_stalled() },
     }
 }
 
@@ -161,13 +196,13 @@ fn fault(error: &reqwest::Error) -> &'static str {
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, &'static str> {
+async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, &'static str> {
     let mut body = Vec::new();
     while let Some(chunk) =
         response.chunk().await.map_err(|_| "the connection broke before the answer was complete")?
     {
-        if body.len() + chunk.len() > BODY_LIMIT {
-            return Err("the answer is larger than 64 KiB");
+        if body.len() + chunk.len() > limit {
+            return Err("the answer is too large");
         }
         body.extend_from_slice(&chunk);
     }
@@ -175,7 +210,8 @@ async fn read(mut response: Response) -> Result<Vec<u8>, &'static str> {
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
-    const LONGEST: Duration = Duration::from_hours(24);
+    // Longer than any limit per week or month asks for; what asks for more is taken for a mistake.
+    const LONGEST: Duration = Duration::from_hours(31 * 24);
     let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -1,46 +1,60 @@
-//! One product as a scope names it: base URL, and headers out of a Secret.
+//! One product as a scope names it: base URL, headers out of a Secret, and a client that gets tokens out of another.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
-
-use k8s_openapi::{ByteString, api::core::v1::Secret};
-use kube::{Api, Client};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use roomkeeper_crds::access_scope::Booking;
 use roomkeeper_service::scope_access::{AllowedHosts, HostNotAllowed};
 use url::Url;
 
-use crate::{
-    api::{ApiError, bounded},
-    key::Key,
+use super::{
+    oauth::{Login, OAuthClient},
+    secrets::{Recent, SecretField, client, headers},
 };
+use crate::{api::ApiError, key::Key};
 
-/// How long headers that were read are taken for current.
-const MAX_AGE: Duration = Duration::from_secs(10);
-
-/// Headers that belong to the connection or to the request, not to the Secret.
-const RESERVED: [&str; 8] = [
-    "host",
-    "content-length",
-    "content-type",
-    "transfer-encoding",
-    "connection",
-    "upgrade",
-    "te",
-    "idempotency-key",
-];
-
-/// Base URL and headers. Header values never show.
+/// Base URL, headers and client. Header values and secrets never show.
 #[derive(Clone, Debug)]
 pub struct Product {
     base: Url,
     headers: HeaderMap,
+    login: Option<Login>,
+}
+
+/// The URLs of a product, on the allow list.
+struct Addresses {
+    base: Url,
+    token: Option<Url>,
 }
 
 impl Product {
+    /// The product of a scope whose Secrets are these.
+    ///
+    /// # Errors
+    /// See [`ProductError`].
+    pub fn from_secrets(
+        allowed: &AllowedHosts,
+        booking: &Booking,
+        for_headers: Option<Secret>,
+        for_client: Option<Secret>,
+    ) -> Result<Self, ProductError> {
+        let addresses = Addresses::of(allowed, booking)?;
+        let headers = match (&booking.secret_name, for_headers) {
+            (Some(name), Some(secret)) => headers(name, secret)?,
+            _ => HeaderMap::new(),
+        };
+        let client = match (&booking.oauth, for_client) {
+            (Some(oauth), Some(secret)) => Some(client(&oauth.secret_name, secret)?),
+            _ => None,
+        };
+        addresses.product(booking, headers, client)
+    }
+
+    /// Where its tokens come from.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
+    }
+
     /// URL of a booking; `None` when the base takes no path.
     pub(super) fn booking(&self, key: &str) -> Option<Url> {
         let mut url = self.base.clone();
@@ -53,18 +67,51 @@ impl Product {
     }
 }
 
+impl Addresses {
+    fn of(allowed: &AllowedHosts, booking: &Booking) -> Result<Self, ProductError> {
+        let checked = |field, url: &str| {
+            let url = Url::parse(url).map_err(|error| ProductError::Url(field, error))?;
+            allowed.check(field, &url)?;
+            Ok::<_, ProductError>(url)
+        };
+        let base = checked("spec.booking.url", &booking.url)?;
+        let token =
+            booking.oauth.as_ref().map(|oauth| checked("spec.booking.oauth.tokenUrl", &oauth.token_url));
+        Ok(Self { base, token: token.transpose()? })
+    }
+
+    fn product(
+        self,
+        booking: &Booking,
+        headers: HeaderMap,
+        client: Option<OAuthClient>,
+    ) -> Result<Product, ProductError> {
+        let login = match (self.token, client) {
+            (Some(url), Some(client)) => {
+                let scope = booking.oauth.as_ref().and_then(|oauth| oauth.scope.clone());
+                Some(Login { url, scope, client })
+            }
+            _ => None,
+        };
+        if booking.oauth.is_some() && headers.contains_key(AUTHORIZATION) {
+            return Err(ProductError::TwoAuthorizations(booking.secret_name.clone().unwrap_or_default()));
+        }
+        Ok(Product { base: self.base, headers, login })
+    }
+}
+
 /// Why a scope's product cannot be called.
 #[derive(Debug, thiserror::Error)]
 pub enum ProductError {
-    /// The URL is none.
-    #[error("AccessScope spec.booking.url is no URL ({0}): write an https URL")]
-    Url(url::ParseError),
+    /// The URL in this field is none.
+    #[error("AccessScope {0} is no URL ({1}): write an https URL")]
+    Url(&'static str, url::ParseError),
     /// Its host is not on the allow list.
     #[error("AccessScope {0}")]
     Host(#[from] HostNotAllowed),
-    /// The Secret does not exist.
-    #[error("Secret {0} does not exist: create it, or correct spec.booking.secretName of the AccessScope")]
-    SecretNotFound(String),
+    /// The Secret that this field names does not exist.
+    #[error("Secret {0} does not exist: create it, or correct {1} of the AccessScope")]
+    SecretNotFound(String, SecretField),
     /// The Secret may not be read.
     #[error(
         "Secret {0} may not be read: add its name to the chart's list of Secrets (a Role with resourceNames)"
@@ -83,6 +130,21 @@ pub enum ProductError {
         /// Key in it.
         key: String,
     },
+    /// A key of the client is missing, empty or no text.
+    #[error(
+        "Secret {secret}, which spec.booking.oauth.secretName of the AccessScope names: key {key} is missing, empty or no text: it needs clientId and clientSecret"
+    )]
+    Client {
+        /// Name of the Secret.
+        secret: String,
+        /// Key in it.
+        key: &'static str,
+    },
+    /// A header and a token for the same place.
+    #[error(
+        "Secret {0} has the key Authorization, and spec.booking.oauth of the AccessScope is set: remove one of the two, as both make the header Authorization"
+    )]
+    TwoAuthorizations(String),
 }
 
 impl ProductError {
@@ -92,9 +154,12 @@ impl ProductError {
     }
 }
 
-/// Reads Secrets by name and keeps their headers for a few seconds.
+/// Reads Secrets by name and keeps what is in them for a few seconds.
 #[derive(Debug, Default)]
-pub struct Products(Mutex<HashMap<Key, (Instant, HeaderMap)>>);
+pub struct Products {
+    headers: Recent<HeaderMap>,
+    clients: Recent<OAuthClient>,
+}
 
 impl Products {
     /// The product of a scope in that namespace.
@@ -103,88 +168,28 @@ impl Products {
     /// See [`ProductError`].
     pub async fn get(
         &self,
-        client: &Client,
+        kube: &Client,
         allowed: &AllowedHosts,
         namespace: &str,
         booking: &Booking,
     ) -> Result<Product, ProductError> {
-        let base = Url::parse(&booking.url).map_err(ProductError::Url)?;
-        allowed.check("spec.booking.url", &base)?;
-        let Some(name) = &booking.secret_name else { return Ok(Product { base, headers: HeaderMap::new() }) };
-        let key = Key::new(namespace, name);
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some((read_at, headers)) = kept
-            && read_at.elapsed() < MAX_AGE
-        {
-            return Ok(Product { base, headers });
-        }
-        let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-        let secret = bounded(api.get(name)).await.map_err(|error| match error.code() {
-            Some(404) => ProductError::SecretNotFound(name.clone()),
-            Some(403) => ProductError::SecretForbidden(name.clone()),
-            _ => ProductError::Api(name.clone(), error),
-        })?;
-        let headers = headers(name, secret)?;
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, (read_at, _)| read_at.elapsed() < MAX_AGE);
-        all.insert(key, (Instant::now(), headers.clone()));
-        Ok(Product { base, headers })
+        let addresses = Addresses::of(allowed, booking)?;
+        let headers = match &booking.secret_name {
+            None => HeaderMap::new(),
+            Some(name) => {
+                self.headers.get(kube, &Key::new(namespace, name), SecretField::Headers, headers).await?
+            }
+        };
+        let client = match &booking.oauth {
+            None => None,
+            Some(oauth) => {
+                let key = Key::new(namespace, &oauth.secret_name);
+                Some(self.clients.get(kube, &key, SecretField::Client, client).await?)
+            }
+        };
+        addresses.product(booking, headers, client)
     }
-}
-
-fn headers(name: &str, secret: Secret) -> Result<HeaderMap, ProductError> {
-    let mut headers = HeaderMap::new();
-    for (key, ByteString(bytes)) in secret.data.unwrap_or_default() {
-        let wrong = || ProductError::Header { secret: name.to_owned(), key: key.clone() };
-        let header = HeaderName::from_bytes(key.as_bytes()).map_err(|_| wrong())?;
-        if RESERVED.contains(&header.as_str()) {
-            return Err(wrong());
-        }
-        // An editor's final line break is no part of the value.
-        let text = bytes.trim_ascii_end();
-        let mut value = HeaderValue::from_bytes(text).map_err(|_| wrong())?;
-        value.set_sensitive(true);
-        headers.insert(header, value);
-    }
-    Ok(headers)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    fn read(key: &str, value: &str) -> Result<HeaderMap, ProductError> {
-        let data = BTreeMap::from([(key.to_owned(), ByteString(value.as_bytes().to_vec()))]);
-        headers("s", Secret { data: Some(data), ..Secret::default() })
-    }
-
-    #[test]
-    fn values_are_headers_that_do_not_show() {
-        let headers = read("X-Api-Key", "canary\n").unwrap();
-        assert_eq!(headers.get("x-api-key").unwrap(), "canary");
-        let product = Product { base: Url::parse("https://b.example").unwrap(), headers };
-        assert!(!format!("{product:?}").contains("canary"));
-    }
-
-    #[test]
-    fn what_is_no_header_names_secret_and_key() {
-        for (key, value) in [("Host", "x"), ("Content-Length", "1"), ("a b", "x"), ("X-A", "a\nb")] {
-            let error = read(key, value).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("Secret s: key {key} ")), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_booking_lies_below_the_base() {
-        for (base, url) in [
-            ("https://b.example", "https://b.example/bookings/k"),
-            ("https://b.example/api/", "https://b.example/api/bookings/k"),
-            ("https://b.example/api", "https://b.example/api/bookings/k"),
-        ] {
-            let product = Product { base: Url::parse(base).unwrap(), headers: HeaderMap::new() };
-            assert_eq!(product.booking("k").unwrap().as_str(), url);
-        }
-    }
-}
+mod tests;

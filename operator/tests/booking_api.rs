@@ -140,7 +140,6 @@ fn data(data: &[(&str, &str)]) -> Secret {
 
 fn single(resource: &str, from: u8, to: u8) -> Request {
     Request {
-        all_day: false,
         resource_id: resource.to_owned(),
         start: format!("2099-01-06T{from:02}:00:00Z"),
         end: format!("2099-01-06T{to:02}:00:00Z"),
@@ -148,6 +147,7 @@ fn single(resource: &str, from: u8, to: u8) -> Request {
         organizer: Some("user1@contoso.example".to_owned()),
         attendees: vec!["guest@fabrikam.example".to_owned()],
         i_cal_u_id: "0400".to_owned(),
+        all_day: false,
         recurrence: None,
     }
 }

@@ -154,8 +154,7 @@ async fn send(
             };
             let idempotency_key = record.idempotency_key(resource_id, content);
             let key = record.booking_key(resource_id);
-            let told = resource.told();
-            let put = client.put(product, &key, &idempotency_key, &told);
+            let put = client.put(product, &key, &idempotency_key, &resource.request);
             around(Place::PutBooking, put).await
         }
     };

@@ -8,6 +8,8 @@ use roomkeeper_crds::{
     booking_record::{BookedResource, Recurrence},
 };
 
+use super::client;
+
 /// Times of an event that lasts whole days are midnights of the place of the space, written as if in UTC. No zone is further
 /// west than UTC−12: by then it is over wherever the place is.
 const WESTERNMOST: SignedDuration = SignedDuration::from_hours(12);
@@ -21,6 +23,17 @@ pub struct Occurrence {
     pub end: Timestamp,
     /// Start that the series would give it, where it was moved from there.
     pub original_start: Option<Timestamp>,
+}
+
+impl Occurrence {
+    /// As the product is told of it.
+    pub fn told(&self) -> client::Occurrence {
+        client::Occurrence {
+            start: self.start.to_string(),
+            end: self.end.to_string(),
+            original_start: self.original_start.map(|start| start.to_string()),
+        }
+    }
 }
 
 /// When what ends then is surely over.

@@ -168,6 +168,24 @@ fn a_refusal_says_the_products_reason_and_waits() {
 }
 
 #[test]
+fn what_the_product_never_takes_is_tried_again_only_when_the_event_changes_or_a_person_asks() {
+    let mut record = valid();
+    let refusal = Answer::Refused("TooManyOccurrences: at most 400".to_owned());
+    drive(&mut record, &world(), vec![refusal]);
+    assert_eq!(told(&record, Type::Delivered), "False/Rejected");
+    let message = &condition::get(&record.status.conditions, Type::Delivered).unwrap().message;
+    assert!(message.contains("TooManyOccurrences: at most 400"), "{message}");
+    let rest = Plan::Rest(record.status.bookings.clone());
+    assert_eq!(plan(&record, &World { retry_conflicts: true, ..world() }, now()), rest);
+    let asked = World { asked: true, ..world() };
+    assert!(matches!(plan(&record, &asked, now()), Plan::Call { .. }));
+    let mut moved = self::record();
+    moved.spec.date_time_from.0 = "2026-11-24T09:30:00Z".parse().unwrap();
+    moved.status = Some(record.status);
+    assert_eq!(drive(&mut validate(&moved).unwrap(), &world(), vec![]).len(), 1);
+}
+
+#[test]
 fn trouble_at_the_product_is_told_apart() {
     let record = valid();
     let call = put(&record);

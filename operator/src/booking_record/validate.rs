@@ -9,7 +9,7 @@ use roomkeeper_crds::{
 };
 
 use super::{
-    client::{self, Request},
+    client::{Request, Series},
     content::{Content, hex_of},
     series::{self, Occurrence, over_at},
 };
@@ -56,18 +56,9 @@ pub struct Resource {
     pub id: String,
     /// What the product is told.
     pub request: Request,
-    /// Of a series: how it repeats, and the occurrences that are in this space.
-    pub series: Option<Series>,
+    /// Of a series: the occurrences that are in this space, in order of start; never none.
+    pub occurrences: Option<Vec<Occurrence>>,
     all_day: bool,
-}
-
-/// The part of a series that is in one space.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Series {
-    /// Pattern and range, and up to when occurrences are listed.
-    pub recurrence: Recurrence,
-    /// The occurrences in order of start; never none.
-    pub occurrences: Vec<Occurrence>,
 }
 
 /// What the schema should have kept out.
@@ -133,12 +124,7 @@ fn resources(spec: &BookingRecordSpec) -> Result<Vec<Resource>, ValidateError> {
         None => booked.iter().map(|resource| Resource::new(spec, resource, None)).collect(),
         Some(recurrence) => series::by_resource(spec, recurrence)
             .into_values()
-            .map(|(resource, occurrences)| {
-                // What only says how the occurrences came about is not kept a second time.
-                let recurrence =
-                    Recurrence { occurrences: Vec::new(), exceptions: Vec::new(), ..recurrence.clone() };
-                Resource::new(spec, resource, Some(Series { recurrence, occurrences }))
-            })
+            .map(|(resource, occurrences)| Resource::new(spec, resource, Some((recurrence, occurrences))))
             .collect(),
     })
 }
@@ -164,9 +150,19 @@ impl Validated {
 }
 
 impl Resource {
-    fn new(spec: &BookingRecordSpec, resource: &BookedResource, series: Option<Series>) -> Self {
+    fn new(
+        spec: &BookingRecordSpec,
+        resource: &BookedResource,
+        series: Option<(&Recurrence, Vec<Occurrence>)>,
+    ) -> Self {
         // The people whom the add-in names for the product; without any, those of the event.
         let attendees = if resource.attendees.is_empty() { &spec.attendees } else { &resource.attendees };
+        let recurrence = series.as_ref().map(|(recurrence, occurrences)| Series {
+            pattern: recurrence.pattern.clone(),
+            range: recurrence.range.clone(),
+            until: recurrence.listed_until.as_ref().map(|until| until.0.to_string()),
+            occurrences: occurrences.iter().map(Occurrence::told).collect(),
+        });
         let request = Request {
             resource_id: resource.resource_id.clone(),
             start: spec.date_time_from.0.to_string(),
@@ -176,49 +172,33 @@ impl Resource {
             organizer: spec.organizer.clone(),
             attendees: attendees.clone(),
             i_cal_u_id: spec.i_cal_u_id.clone(),
-            recurrence: None,
+            recurrence,
         };
-        Self { id: resource.resource_id.clone(), request, series, all_day: spec.is_all_day }
-    }
-
-    /// What the product is told.
-    pub fn told(&self) -> Request {
-        let recurrence = self.series.as_ref().map(|series| client::Series {
-            pattern: series.recurrence.pattern.clone(),
-            range: series.recurrence.range.clone(),
-            until: series.recurrence.listed_until.as_ref().map(|until| until.0.to_string()),
-            occurrences: series
-                .occurrences
-                .iter()
-                .map(|one| client::Occurrence {
-                    start: one.start.to_string(),
-                    end: one.end.to_string(),
-                    original_start: one.original_start.map(|start| start.to_string()),
-                })
-                .collect(),
-        });
-        Request { recurrence, ..self.request.clone() }
+        let occurrences = series.map(|(_, occurrences)| occurrences);
+        Self { id: resource.resource_id.clone(), request, occurrences, all_day: spec.is_all_day }
     }
 
     /// What the product at that URL is told, as far as it is worth a call.
     pub fn content(&self, url: &str) -> Content {
-        let Some(series) = &self.series else {
-            let body = serde_json::to_string(&self.request).unwrap_or_default();
-            return Content::new(&[url, &body], None);
+        let body = |request: &Request| serde_json::to_string(request).unwrap_or_default();
+        let Some(occurrences) = &self.occurrences else {
+            return Content::new(&[url, &body(&self.request)], None);
         };
+        let mut request = self.request.clone();
         // Start and end are those of the first occurrence, which may be long over; and what is listed up to some time remains
         // true when more is listed later without any occurrence in it.
-        let request = Request { start: String::new(), end: String::new(), ..self.request.clone() };
-        let body = serde_json::to_string(&request).unwrap_or_default();
-        let rule = serde_json::to_string(&(&series.recurrence.pattern, &series.recurrence.range));
-        let occurrences = series.occurrences.iter().map(|one| (over_at(one.end, self.all_day), *one));
-        Content::new(&[url, &body, &rule.unwrap_or_default()], Some(occurrences.collect()))
+        (request.start, request.end) = (String::new(), String::new());
+        if let Some(series) = &mut request.recurrence {
+            (series.until, series.occurrences) = (None, Vec::new());
+        }
+        let occurrences = occurrences.iter().map(|one| (over_at(one.end, self.all_day), *one));
+        Content::new(&[url, &body(&request)], Some(occurrences.collect()))
     }
 
     /// Whether it is to be booked at a time that is not over.
     pub fn is_to_come(&self, now: Timestamp) -> bool {
-        self.series.as_ref().is_none_or(|series| {
-            series.occurrences.iter().any(|occurrence| over_at(occurrence.end, self.all_day) > now)
+        self.occurrences.as_ref().is_none_or(|occurrences| {
+            occurrences.iter().any(|occurrence| over_at(occurrence.end, self.all_day) > now)
         })
     }
 }

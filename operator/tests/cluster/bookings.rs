@@ -233,3 +233,47 @@ async fn a_host_that_is_not_on_the_list_is_never_called() {
     assert!(message.contains("spec.booking.url") && message.contains("--allowed-host"), "{message}");
     assert_eq!(product.writes().await, 0);
 }
+
+#[tokio::test]
+async fn a_series_is_one_booking_for_each_space_and_is_refused_as_a_whole() {
+    let site = Site::new().await;
+    let product = Product::start(&site).await;
+    let _operator = operator(&site, &product).await;
+    site.apply(&scope(&product.origin)).await;
+    let (from, to) = tomorrow();
+    let day = |text: &str, days: i64| (text.parse::<Timestamp>().unwrap() + (24 * days).hours()).to_string();
+    let exception = format!(
+        "{{originalStart: \"{}\", dateTimeFrom: \"{}\", dateTimeTo: \"{}\", singleValueExtendedProperties: {{resources: \
+         [{{resourceId: room-2, propertyId: p, manifestId: 3f0c2c1e-8d0a-4b59-9a55-2f4b7c0d6e21}}]}}}}",
+        day(&from, 2),
+        day(&from, 2),
+        day(&to, 2)
+    );
+    let series = |name: &str, days: &[i64], exceptions: &str| {
+        let occurrences: Vec<String> =
+            days.iter().map(|number| format!("\"{}\"", day(&from, *number))).collect();
+        let recurrence = format!(
+            "  recurrencePattern:\n    pattern: {{type: daily, interval: 1}}\n    range: {{type: endDate, startDate: \"2026-11-24\", \
+             endDate: \"2027-11-24\"}}\n    occurrences: [{}]\n    exceptions: [{exceptions}]\n",
+            occurrences.join(", ")
+        );
+        record(name, &from, &to, "room-1") + &recurrence
+    };
+    site.apply(&series("series", &[0, 1, 3], &exception)).await;
+    let made = site.condition::<BookingRecord>("series", Type::Delivered, "True/Accepted").await;
+    assert_eq!(made.status.unwrap().expires_at.unwrap().0.to_string(), day(&to, 3));
+    let bookings = product.bookings().await;
+    let occurrences = |room: &str| {
+        let booking = bookings.iter().find(|one| one["resourceId"] == room).unwrap();
+        booking["recurrence"]["occurrences"].as_array().unwrap().len()
+    };
+    assert_eq!((bookings.len(), occurrences("room-1"), occurrences("room-2")), (2, 3, 1));
+
+    // Of another series one occurrence meets one of this, and it is booked once that is taken out.
+    site.apply(&series("second", &[3, 4], "")).await;
+    site.condition::<BookingRecord>("second", Type::Delivered, "False/Rejected").await;
+    site.apply(&series("series", &[0, 1], "")).await;
+    site.condition::<BookingRecord>("second", Type::Delivered, "True/Accepted").await;
+    let bookings = product.bookings().await;
+    assert_eq!(bookings.len(), 2, "the space of the exception is free: {bookings:?}");
+}

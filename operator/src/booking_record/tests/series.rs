@@ -66,7 +66,7 @@ fn moved(record: &mut BookingRecord, from: i64, to: (i64, i64), rooms: Option<&[
 fn listed(record: &BookingRecord) -> Vec<String> {
     let valid = validate(record).unwrap();
     let words = valid.resources.iter().map(|resource| {
-        let times = resource.series.as_ref().unwrap().occurrences.iter().map(|one| {
+        let times = resource.occurrences.as_ref().unwrap().iter().map(|one| {
             let was =
                 one.original_start.map(|was| format!(" was {}", was.strftime("%d"))).unwrap_or_default();
             format!("{}-{}{was}", one.start.strftime("%dT%H"), one.end.strftime("%H"))
@@ -98,6 +98,26 @@ fn each_occurrence_is_in_the_spaces_that_it_names() {
     let called = drive_at(&mut validate(&gone).unwrap(), &world(), vec![], day(0, 0));
     assert_eq!(called[0], Call::Cancel { resource_id: "room-101".to_owned() });
     assert!(matches!(&called[1], Call::Put { resource_id, .. } if resource_id == "room-7"));
+}
+
+#[test]
+fn the_product_is_told_of_the_occurrences_in_the_space_and_up_to_when_they_are_listed() {
+    let mut record = series(&[0, 1, 2]);
+    moved(&mut record, 1, (1, 14), Some(&["room-7"]));
+    record.spec.recurrence_pattern.as_mut().unwrap().listed_until = Some(Time(day(9, 0)));
+    let valid = validate(&record).unwrap();
+    let room = valid.resources.iter().find(|resource| resource.id == "room-7").unwrap();
+    let body = serde_json::to_value(&room.request).unwrap();
+    assert_eq!(
+        (body["start"].as_str(), body["end"].as_str()),
+        (Some("2026-11-24T09:00:00Z"), Some("2026-11-24T10:00:00Z"))
+    );
+    assert_eq!(body["recurrence"]["until"], "2026-12-03T00:00:00Z");
+    assert_eq!(
+        body["recurrence"]["occurrences"],
+        serde_json::json!([{"start": "2026-11-25T14:00:00Z", "end": "2026-11-25T16:00:00Z", "originalStart": "2026-11-25T09:00:00Z"}])
+    );
+    assert_eq!(body["recurrence"]["pattern"]["type"], "daily");
 }
 
 #[test]

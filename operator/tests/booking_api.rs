@@ -170,6 +170,14 @@ fn series(resource: &str, days: &[u8]) -> Request {
     Request { recurrence: Some(recurrence), ..single(resource, 10, 11) }
 }
 
+/// A call as the operator makes it: once more where the token was refused.
+async fn put(site: &Site, product: &Product, key: &str, idempotency: &str, request: &Request) -> Answer {
+    match site.client.put(product, key, idempotency, request).await {
+        Answer::TokenRefused => site.client.put(product, key, idempotency, request).await,
+        answer => answer,
+    }
+}
+
 fn booked(answer: &Answer) -> String {
     match answer {
         Answer::Booked { booking_id: Some(id) } => id.clone(),
@@ -238,8 +246,8 @@ async fn a_token_is_shared_and_replaced_once_when_the_product_refuses_it() {
         let calls = keys.iter().enumerate().map(|(number, key)| {
             let mut request = request.clone();
             request.resource_id = format!("room-{number}");
-            let (client, product) = (&site.client, &product);
-            async move { client.put(product, key, &format!("{round}{key}"), &request).await }
+            let (site, product) = (&site, &product);
+            async move { put(site, product, key, &format!("{round}{key}"), &request).await }
         });
         futures::future::join_all(calls)
     };
@@ -261,7 +269,7 @@ async fn a_product_that_refuses_every_token_does_not_cost_one_for_each_call() {
     // Without the second header it answers 401 whatever the token is.
     let product = site.product(&HEADERS[..1], Some(SECRET));
     for number in 0..4 {
-        let answer = site.client.put(&product, "a", &number.to_string(), &single("room", 10, 11)).await;
+        let answer = put(&site, &product, "a", &number.to_string(), &single("room", 10, 11)).await;
         let Answer::Unavailable { why, stalled: true } = answer else { panic!("{answer:?}") };
         assert!(why.contains("spec.booking.oauth") && !why.contains("canary"), "{why}");
     }
@@ -273,11 +281,17 @@ async fn a_product_that_refuses_every_token_does_not_cost_one_for_each_call() {
 async fn a_token_is_replaced_before_its_end() {
     let site = Site::start(Options { token_lifetime_seconds: 1, ..oauth() }).await;
     let product = site.product(&HEADERS, Some(SECRET));
-    booked(&site.client.put(&product, "a", "1", &single("room", 10, 11)).await);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    booked(&site.client.put(&product, "a", "2", &single("room", 10, 12)).await);
-    assert_eq!(site.statuses().await, [201, 200], "no call was refused");
-    assert_eq!(site.get("/_sim/tokens").await["requests"], 2);
+    let replaced = async {
+        for number in 0.. {
+            booked(&site.client.put(&product, "a", &number.to_string(), &single("room", 10, 11)).await);
+            if site.get("/_sim/tokens").await["requests"] == 2 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), replaced).await.unwrap();
+    assert!(!site.statuses().await.contains(&401), "no call was refused");
 }
 
 #[tokio::test]

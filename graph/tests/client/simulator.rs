@@ -4,8 +4,9 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use roomkeeper_graph::{
-    Cause, Decision, Deletion, EventId, EventType, GoneReason, GraphClient, GraphError, GroupId, ManifestId,
-    NewSubscription, Purpose, Reason, Sensitivity, SubscriptionId, UserId,
+    BookingNote, Cause, Decision, Deletion, EventId, EventType, GoneReason, GraphClient, GraphError, GroupId,
+    ManifestId, NewSubscription, NotedBooking, Purpose, Reason, Sensitivity, Series, SubscriptionId, UserId,
+    Window,
     audit::{AuditEntry, AuditError, MemoryAudit},
     budget::{BudgetSettings, Budgets, Lane, Place},
     http::{Http, HttpSettings},
@@ -470,16 +471,17 @@ async fn a_budget_keeps_writes_below_the_quota() {
 
 #[tokio::test]
 async fn the_occurrences_of_a_series_come_by_pages_and_our_property_goes_onto_the_event() {
-    let sim = Sim::start(world()).await;
-    let manifest = ManifestId::parse(MANIFEST).unwrap();
-    let mut series = booked("Daily");
+    let sim = Sim::start(json!({})).await;
+    let outlook = sim.other().await;
+    let manifest = manifest();
+    let mut series = meeting(Some(r#"{"version":1}"#));
     series["start"] = json!({"dateTime": "2026-12-01T09:00:00", "timeZone": "W. Europe Standard Time"});
     series["end"] = json!({"dateTime": "2026-12-01T10:00:00", "timeZone": "W. Europe Standard Time"});
     series["recurrence"] = json!({
         "pattern": {"type": "daily", "interval": 1},
         "range": {"type": "noEnd", "startDate": "2026-12-01"},
     });
-    let master = sim.make(&series).await;
+    let master = outlook.make(&series).await;
     let window =
         Window::new("2026-12-01T00:00:00Z".parse().unwrap(), "2027-12-01T00:00:00Z".parse().unwrap());
     let asked = Series { master: &master, manifest: &manifest, window: &window };
@@ -505,8 +507,8 @@ async fn the_occurrences_of_a_series_come_by_pages_and_our_property_goes_onto_th
     let seen = sim.requests_seen().await;
     let patch = seen.iter().find(|one| one["method"] == "PATCH").unwrap();
     assert_eq!(patch["status"], 204);
-    let gone = EventId::parse("AAMkAD_gone=").unwrap();
-    let error = sim.client.write_back(&cause(), &user(), &gone, &manifest, &note).await.unwrap_err();
+    outlook.delete(&master).await;
+    let error = sim.client.write_back(&cause(), &user(), &master, &manifest, &note).await.unwrap_err();
     assert_eq!(error.decision(), Decision::Gone(GoneReason::EventNotFound));
     sim.check_audit().await;
     assert_eq!(sim.client.unrequested_members(), 0);

@@ -16,6 +16,7 @@ use crate::{error::Problem, fields};
 pub(crate) enum Shape {
     EventHead,
     EventFull,
+    EventMaster,
     EventBooked,
     Occurrence,
     User,
@@ -46,6 +47,7 @@ impl Shape {
                     || named(fields::EVENT_HEAD, member)
                     || named(fields::EVENT_BOOKED, member)
             }
+            Self::EventMaster => named(fields::EVENT_MASTER, member),
             Self::Occurrence => {
                 member == fields::EXTENDED_PROPERTIES || named(fields::EVENT_OCCURRENCE, member)
             }

@@ -127,9 +127,11 @@ fn extension_error(purpose: Purpose, status: u16, message: &str, later: Decision
                 Decision::Gone(GoneReason::UserNotFound)
             }
             Purpose::CreateSubscription => Decision::Gone(GoneReason::MailboxUnavailable),
-            Purpose::EventMinimalRead | Purpose::EventFullRead | Purpose::Occurrences | Purpose::Resync => {
-                Decision::Retry
-            }
+            Purpose::EventMinimalRead
+            | Purpose::EventFullRead
+            | Purpose::Occurrences
+            | Purpose::WriteBack
+            | Purpose::Resync => Decision::Retry,
             _ => Decision::Gone(GoneReason::SubscriptionNotFound),
         },
         Some("badrequest") => Decision::UserMustAct(Reason::BadRequest),
@@ -181,7 +183,10 @@ fn subscription(purpose: Purpose) -> bool {
 }
 
 fn event(purpose: Purpose) -> bool {
-    matches!(purpose, Purpose::EventMinimalRead | Purpose::EventFullRead | Purpose::Occurrences)
+    matches!(
+        purpose,
+        Purpose::EventMinimalRead | Purpose::EventFullRead | Purpose::Occurrences | Purpose::WriteBack
+    )
 }
 
 fn directory_object(purpose: Purpose) -> GoneReason {
@@ -192,6 +197,7 @@ fn directory_object(purpose: Purpose) -> GoneReason {
         | Purpose::EventMinimalRead
         | Purpose::EventFullRead
         | Purpose::Occurrences
+        | Purpose::WriteBack
         | Purpose::Resync
         | Purpose::CreateSubscription
         | Purpose::OidcConfiguration

@@ -28,6 +28,7 @@ use crate::{
     send::{Attempt, RawAnswer, Sender},
     subscription::{Deletion, NewSubscription, Subscription},
     token::{Credential, EntraSource, Tokens},
+    write_back::BookingNote,
 };
 
 /// Whom a client speaks for.
@@ -256,6 +257,24 @@ impl GraphClient {
         self.object(&call, cause, Shape::EventHead, |object| EventHead::read(object, manifest)).await
     }
 
+    /// The series that an occurrence or exception is of; `None` where Graph names none.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::EventNotFound`] and [`GoneReason::MailboxUnavailable`].
+    pub async fn series_master(
+        &self,
+        cause: &Cause,
+        user: &UserId,
+        event: &EventId,
+    ) -> Result<Option<EventId>, GraphError> {
+        let call = Call::EventMaster { user, event };
+        self.object(&call, cause, Shape::EventMaster, |object| match object.optional("seriesMasterId") {
+            Some(_) => object.parsed("seriesMasterId", "an event id").map(Some),
+            None => Ok(None),
+        })
+        .await
+    }
+
     /// Second read of an event: the listed fields.
     ///
     /// # Errors
@@ -306,6 +325,22 @@ impl GraphClient {
         let read = |object: &Object| Occurrence::read(object, manifest);
         let (occurrences, next) = self.page(&call, cause, Shape::Occurrence, page, read).await?;
         Ok(OccurrencePage { occurrences, next })
+    }
+
+    /// Writes what became of the bookings into our own property of the event. Whatever the answer holds is not looked at.
+    ///
+    /// # Errors
+    /// Among others [`GoneReason::EventNotFound`], and a missing permission (`Calendars.ReadWrite`).
+    pub async fn write_back(
+        &self,
+        cause: &Cause,
+        user: &UserId,
+        event: &EventId,
+        manifest: &ManifestId,
+        note: &BookingNote,
+    ) -> Result<(), GraphError> {
+        let request = self.request(&Call::WriteBack { user, event, manifest, note })?;
+        self.exchange(&request, cause).await.map(drop)
     }
 
     /// One page of a list: the first one, or the one that the last page named.

@@ -85,6 +85,8 @@ pub struct BookedEvent {
     pub start: Timestamp,
     /// End; of a series that of its first occurrence.
     pub end: Timestamp,
+    /// Whether it lasts whole days; start and end are then midnights written as UTC.
+    pub is_all_day: bool,
     /// Pattern and range of a series, as Graph gives them.
     pub recurrence: Option<Value>,
 }
@@ -241,6 +243,7 @@ impl BookedEvent {
             head: EventHead::read(object, manifest)?,
             start: utc_time(object, "start")?,
             end: utc_time(object, "end")?,
+            is_all_day: object.flag("isAllDay")?,
             recurrence: recurrence(object)?,
         })
     }

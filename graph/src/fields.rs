@@ -148,7 +148,8 @@ pub(crate) const EVENT_STORED: &[EventField] = &[
 pub(crate) const EVENT_READ_ONLY: &[EventField] = &[EventField::IsAllDay, EventField::Location];
 
 /// Fields of a booked event in a list, besides those of the first read: whether it lies ahead.
-pub(crate) const EVENT_BOOKED: &[EventField] = &[EventField::Start, EventField::End, EventField::Recurrence];
+pub(crate) const EVENT_BOOKED: &[EventField] =
+    &[EventField::Start, EventField::End, EventField::IsAllDay, EventField::Recurrence];
 
 /// Fields of an occurrence: when it takes place, and when the series would have it.
 pub(crate) const EVENT_OCCURRENCE: &[EventField] = &[
@@ -159,6 +160,9 @@ pub(crate) const EVENT_OCCURRENCE: &[EventField] = &[
     EventField::End,
     EventField::OriginalStart,
 ];
+
+/// Read of one of a series: which series it is of.
+pub(crate) const EVENT_MASTER: &[EventField] = &[EventField::Id, EventField::SeriesMasterId];
 
 /// User look-up.
 pub(crate) const USER: &[UserField] = &[UserField::Id, UserField::UserPrincipalName];
@@ -176,6 +180,12 @@ pub(crate) const EXTENDED_PROPERTIES: &str = "singleValueExtendedProperties";
 /// Id of the add-in's property: its custom properties, in the public-strings set.
 pub(crate) fn add_in_property(manifest: &ManifestId) -> String {
     format!("String {{00020329-0000-0000-C000-000000000046}} Name cecp-{manifest}")
+}
+
+/// Id of the property that holds what became of the bookings: our own, never the add-in's, which a write would take out of the
+/// user's hands.
+pub(crate) fn booking_property(manifest: &ManifestId) -> String {
+    format!("String {{00020329-0000-0000-C000-000000000046}} Name roomkeeper-{manifest}")
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod request;
 mod send;
 mod subscription;
 mod token;
+mod write_back;
 
 pub use self::{
     audit::{Cause, Purpose},
@@ -39,4 +40,5 @@ pub use self::{
     paging::PageToken,
     subscription::{Deletion, NewSubscription, Subscription},
     token::{AssertionError, AssertionSource, CertificateCredential, CertificateError, Credential},
+    write_back::{BookingNote, NotedBooking},
 };

@@ -13,6 +13,7 @@ use crate::{
     ids::{EventId, GroupId, ManifestId, SubscriptionId, UserId, UserKey},
     paging::PageLink,
     subscription::{self, NewSubscription},
+    write_back::BookingNote,
 };
 
 /// Bound of a single object's answer, in bytes.
@@ -44,7 +45,9 @@ pub(crate) enum Call<'a> {
     GroupMembers(&'a GroupId),
     EventHead { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId },
     EventFull { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId },
+    EventMaster { user: &'a UserId, event: &'a EventId },
     Occurrences { user: &'a UserId, master: &'a EventId, manifest: &'a ManifestId, window: &'a Window },
+    WriteBack { user: &'a UserId, event: &'a EventId, manifest: &'a ManifestId, note: &'a BookingNote },
     BookedEvents { user: &'a UserId, manifest: &'a ManifestId },
 }
 
@@ -64,6 +67,7 @@ pub(crate) struct Request {
     url: Url,
     body: Body,
     eventual: bool,
+    minimal: bool,
     limit: usize,
 }
 
@@ -76,13 +80,15 @@ impl Request {
             Call::RenewSubscription { expiration, .. } => {
                 Body::Json(subscription::renewal_body(*expiration)?)
             }
+            Call::WriteBack { manifest, note, .. } => Body::Json(note.body(manifest)?),
             _ => Body::None,
         };
         let mut url = graph.clone();
         url.set_path(&call.path());
         url.set_query(call.query().as_deref());
         let eventual = matches!(call, Call::GroupMembers(_));
-        Ok(Self { purpose, method, url, body, eventual, limit })
+        let minimal = matches!(call, Call::WriteBack { .. });
+        Ok(Self { purpose, method, url, body, eventual, minimal, limit })
     }
 
     /// The client-credentials grant; `form` is the encoded body.
@@ -93,13 +99,15 @@ impl Request {
             url,
             body: Body::Form(form),
             eventual: false,
+            minimal: false,
             limit: TOKEN_BYTES,
         }
     }
 
     /// A document that the authority publishes to everyone.
     pub(crate) fn public(purpose: Purpose, url: Url) -> Self {
-        Self { purpose, method: Method::GET, url, body: Body::None, eventual: false, limit: TOKEN_BYTES }
+        let (method, body) = (Method::GET, Body::None);
+        Self { purpose, method, url, body, eventual: false, minimal: false, limit: TOKEN_BYTES }
     }
 
     /// The same list's page that the server linked to, with the same headers.
@@ -128,6 +136,11 @@ impl Request {
         self.eventual
     }
 
+    /// Whether the answer is to hold nothing of the object (`Prefer: return=minimal`).
+    pub(crate) fn minimal(&self) -> bool {
+        self.minimal
+    }
+
     /// Bound of the answer's body in bytes.
     pub(crate) fn limit(&self) -> usize {
         self.limit
@@ -148,9 +161,12 @@ impl Call<'_> {
             Self::User(_) => (Purpose::UserLookup, Method::GET, OBJECT_BYTES),
             Self::Group(_) => (Purpose::GroupLookup, Method::GET, OBJECT_BYTES),
             Self::GroupMembers(_) => (Purpose::GroupMembers, Method::GET, PAGE_BYTES),
-            Self::EventHead { .. } => (Purpose::EventMinimalRead, Method::GET, OBJECT_BYTES),
+            Self::EventHead { .. } | Self::EventMaster { .. } => {
+                (Purpose::EventMinimalRead, Method::GET, OBJECT_BYTES)
+            }
             Self::EventFull { .. } => (Purpose::EventFullRead, Method::GET, OBJECT_BYTES),
             Self::Occurrences { .. } => (Purpose::Occurrences, Method::GET, PAGE_BYTES),
+            Self::WriteBack { .. } => (Purpose::WriteBack, Method::PATCH, OBJECT_BYTES),
             Self::BookedEvents { .. } => (Purpose::Resync, Method::GET, PAGE_BYTES),
         }
     }
@@ -170,7 +186,10 @@ impl Call<'_> {
                 format!("/v1.0/groups/{}/transitiveMembers/microsoft.graph.user", segment(id.as_str()))
             }
             // Under the default calendar: elsewhere a deleted event can stay readable by its immutable id.
-            Self::EventHead { user, event, .. } | Self::EventFull { user, event, .. } => {
+            Self::EventHead { user, event, .. }
+            | Self::EventFull { user, event, .. }
+            | Self::WriteBack { user, event, .. }
+            | Self::EventMaster { user, event } => {
                 format!("/v1.0/users/{}/calendar/events/{}", segment(user.as_str()), segment(event.as_str()))
             }
             Self::Occurrences { user, master, .. } => {
@@ -190,13 +209,15 @@ impl Call<'_> {
             | Self::ReauthorizeSubscription(_)
             | Self::GetSubscription(_)
             | Self::ListSubscriptions
-            | Self::DeleteSubscription(_) => None,
+            | Self::DeleteSubscription(_)
+            | Self::WriteBack { .. } => None,
             Self::User(_) => Some(select(&[fields::USER])),
             Self::Group(_) => Some(select(&[fields::GROUP])),
             // The cast to users needs both $count and the consistency header.
             Self::GroupMembers(_) => {
                 Some(format!("{}&$count=true&$top={MEMBERS_PER_PAGE}", select(&[fields::MEMBER])))
             }
+            Self::EventMaster { .. } => Some(select(&[fields::EVENT_MASTER])),
             Self::EventHead { manifest, .. } => {
                 Some(format!("{}&{}", select(&[fields::EVENT_HEAD]), expand(manifest)))
             }
@@ -312,6 +333,10 @@ mod tests {
                 format!("{at_event}?{head},{rest}&{expand}"),
             ),
             (
+                Call::EventMaster { user: &user, event: &event },
+                format!("{at_event}?$select=id,seriesMasterId"),
+            ),
+            (
                 Call::Occurrences {
                     user: &user,
                     master: &event,
@@ -322,7 +347,7 @@ mod tests {
             ),
             (
                 Call::BookedEvents { user: &user, manifest: &manifest },
-                format!("https://graph.microsoft.com/v1.0/users/2189c720-90d5-44ff-818b-fe585706ee90/calendar/events?$filter=singleValueExtendedProperties/Any(ep:%20ep/id%20eq%20%27String%20%7B00020329-0000-0000-C000-000000000046%7D%20Name%20cecp-0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f%27%20and%20ep/value%20ne%20null)&{head},start,end,recurrence&{expand}&$top=50"),
+                format!("https://graph.microsoft.com/v1.0/users/2189c720-90d5-44ff-818b-fe585706ee90/calendar/events?$filter=singleValueExtendedProperties/Any(ep:%20ep/id%20eq%20%27String%20%7B00020329-0000-0000-C000-000000000046%7D%20Name%20cecp-0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f%27%20and%20ep/value%20ne%20null)&{head},start,end,isAllDay,recurrence&{expand}&$top=50"),
             ),
         ] {
             assert_eq!(url(&call), expected);

@@ -178,6 +178,9 @@ impl Sender {
         if let Some(token) = token {
             outgoing = outgoing.bearer_auth(token.expose_secret()).header("Prefer", PREFER);
         }
+        if request.minimal() {
+            outgoing = outgoing.header("Prefer", "return=minimal");
+        }
         if request.eventual() {
             outgoing = outgoing.header("ConsistencyLevel", "eventual");
         }

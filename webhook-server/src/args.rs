@@ -64,6 +64,9 @@ pub struct Args {
     /// so that 4 divided by --replicas is the most. 2 when not given, or that most where it is less.
     #[arg(long, env = "ROOMKEEPER_MAILBOX_CONCURRENCY", value_parser = clap::value_parser!(u8).range(1..=4))]
     pub mailbox_concurrency: Option<u8>,
+    /// How many days ahead the occurrences of a series are listed and booked. The operator's flag of this name must say the same.
+    #[arg(long, env = "ROOMKEEPER_OCCURRENCE_HORIZON_DAYS", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=730))]
+    pub occurrence_horizon_days: u16,
     /// Attempts after which an item that is itself to blame is given up.
     #[arg(long, env = "ROOMKEEPER_MAX_ATTEMPTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_attempts: u16,

@@ -34,8 +34,8 @@ use crate::{
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
-        LivePermissions, PermitGate, ResyncMetrics, ResyncParts, Resyncs, Subscriptions, Waits, Worker,
-        WorkerMetrics, WorkerParts,
+        Horizon, LivePermissions, PermitGate, ResyncMetrics, ResyncParts, Resyncs, Subscriptions, Waits,
+        Worker, WorkerMetrics, WorkerParts,
     },
 };
 
@@ -219,6 +219,7 @@ fn worker(
         metrics: WorkerMetrics::new(registry)?,
         workers: usize::from(args.workers),
         mailbox_concurrency: args.mailbox_share()?,
+        horizon: Horizon::of_days(args.occurrence_horizon_days),
         waits: Waits::default(),
     });
     let resyncs = Resyncs::new(

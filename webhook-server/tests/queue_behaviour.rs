@@ -286,7 +286,9 @@ async fn rows_that_cannot_be_read_stop_nothing() {
     queue.append(vec![event("a", false, 0), event("b", false, 0)]).await.unwrap();
     queue.close().await;
 
-    let database = Database::open(folder.path().join("epoch-0000000001.redb")).unwrap();
+    let is_file = |path: &std::path::PathBuf| path.extension().is_some_and(|kind| kind == "redb");
+    let mut paths = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let database = Database::open(paths.find(is_file).unwrap()).unwrap();
     let writing = database.begin_write().unwrap();
     {
         let mut items = writing.open_table(TableDefinition::<u64, &[u8]>::new("items")).unwrap();
@@ -318,14 +320,8 @@ async fn the_file_of_settled_items_is_unlinked() {
     let leased = lease(&queue, 10_000).await;
     let settled = leased.iter().find(|leased| event_id(&leased.item) == "settled-event").unwrap();
     queue.ack(&settled.lease).await.unwrap();
-    let holds = |needle: &str| {
-        std::fs::read_dir(folder.path()).unwrap().any(|entry| {
-            std::fs::read(entry.unwrap().path())
-                .is_ok_and(|bytes| bytes.windows(needle.len()).any(|window| window == needle.as_bytes()))
-        })
-    };
     timeout(LONG, async {
-        while holds("settled-event") {
+        while holds(folder.path(), "settled-event") {
             tokio::task::yield_now().await;
         }
     })
@@ -333,9 +329,62 @@ async fn the_file_of_settled_items_is_unlinked() {
     .expect("the identifier leaves the disk");
     assert!(lease(&queue, 20_000).await.is_empty(), "the lease goes on in the new file");
     queue.close().await;
-    assert!(holds("kept-event"));
+    assert!(holds(folder.path(), "kept-event"));
     let queue = open(folder.path());
     assert_eq!(event_id(&lease_one(&queue, 10_000).await.item), "kept-event");
+}
+
+/// Whether any file of the folder holds this text.
+fn holds(folder: &Path, text: &str) -> bool {
+    let files = std::fs::read_dir(folder).unwrap();
+    files
+        .map(|file| std::fs::read(file.unwrap().path()).unwrap_or_default())
+        .any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+}
+
+/// A process that restarts more often than files are replaced must not keep one for ever.
+#[tokio::test]
+async fn a_start_leaves_no_identifier_of_a_settled_item_behind() {
+    let folder = folder();
+    let queue = open(folder.path());
+    // Enough of them that not all of their pages are used again.
+    let settled = (0..300).map(|number| event(&format!("settled-canary-{number}"), false, 0)).collect();
+    queue.append(settled).await.unwrap();
+    for _ in 0..3 {
+        for leased in lease(&queue, 60_000).await {
+            queue.ack(&leased.lease).await.unwrap();
+        }
+    }
+    queue.append(vec![event("waiting-canary", false, 60_000)]).await.unwrap();
+    // As a kill leaves it: a file that is closed in order may be tidied up.
+    let killed = self::folder();
+    for file in std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), killed.path().join(file.file_name())).unwrap();
+    }
+    let folder = killed;
+    assert!(holds(folder.path(), "settled-canary"), "what is settled stays in its file");
+    let queue = open(folder.path());
+    assert!(!holds(folder.path(), "settled-canary") && holds(folder.path(), "waiting-canary"));
+    assert_eq!(event_id(&lease_one(&queue, 120_000).await.item), "waiting-canary");
+}
+
+/// Many rows put it off, but not for ever.
+#[tokio::test]
+async fn a_full_file_is_replaced_in_the_end() {
+    let folder = folder();
+    let options = Options { renew_after: Duration::from_millis(50), renew_max_rows: 0, ..options() };
+    let queue = EmbeddedQueue::open(folder.path(), &options).unwrap();
+    queue.append(vec![event("settled-canary", false, 0)]).await.unwrap();
+    let leased = lease_one(&queue, 60_000).await;
+    queue.append(vec![event("waiting-canary", false, 60_000)]).await.unwrap();
+    queue.ack(&leased.lease).await.unwrap();
+    let gone = async {
+        while holds(folder.path(), "settled-canary") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, gone).await.unwrap();
+    assert!(holds(folder.path(), "waiting-canary"));
 }
 
 #[tokio::test]

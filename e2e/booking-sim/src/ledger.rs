@@ -29,6 +29,8 @@ pub(crate) struct Wanted {
     subject: Option<String>,
     organizer: Option<String>,
     attendees: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    all_day: bool,
     #[serde(rename = "iCalUId")]
     i_cal_u_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,10 +91,11 @@ impl Wanted {
             subject: members.optional_text("subject", 1024)?,
             organizer: members.optional_text("organizer", 320)?,
             attendees: members.texts("attendees", 500, 320)?,
+            all_day: members.flag("allDay")?,
             i_cal_u_id: members.identifier("iCalUId", 1024)?,
             recurrence: members.object("recurrence")?.map(|one| Recurrence::read(one, most)).transpose()?,
         };
-        members.end("resourceId, start, end, subject, organizer, attendees, iCalUId, recurrence")?;
+        members.end("resourceId, start, end, subject, organizer, attendees, allDay, iCalUId, recurrence")?;
         if wanted.end <= wanted.start {
             let message =
                 format!("end must be after start, but {} is not after {}", wanted.end, wanted.start);

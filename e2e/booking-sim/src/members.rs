@@ -100,6 +100,15 @@ impl Members {
         }
     }
 
+    /// A flag; false when absent.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<bool, Refusal> {
+        match self.left.remove(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(self.wrong(name, "must be true or false")),
+        }
+    }
+
     /// A whole number within the limits; none when absent.
     pub(crate) fn number(&mut self, name: &str, least: u32, most: u32) -> Result<Option<u32>, Refusal> {
         let Some(value) = self.left.remove(name) else { return Ok(None) };

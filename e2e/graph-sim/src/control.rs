@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     app::{App, lock},
     errors::GraphError,
-    events::{DeltaChange, relocate},
+    events::{DeltaChange, relocate, set_custom_zone},
     faults,
     login::{CredentialChange, FederatedEntry, Secret, UserTokenRequest, user_token},
     notify::{self, LifecycleEvent},
@@ -173,6 +173,12 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
         }
         (&Method::POST, "/_sim/events/move") => relocate(app, &read(body)?)
             .ok_or_else(|| (StatusCode::NOT_FOUND, "there is no such event".to_owned())),
+        (&Method::POST, "/_sim/events/zone") => {
+            let found = set_custom_zone(app, &read(body)?).map_err(bad)?;
+            found
+                .map(|()| json!({}))
+                .ok_or_else(|| (StatusCode::NOT_FOUND, "there is no such event".to_owned()))
+        }
         (&Method::GET, "/_sim/faults") => Ok(app.faults.injected()),
         (&Method::POST, "/_sim/lifecycle") => lifecycle(app, &read(body)?),
         (&Method::POST, "/_sim/subscriptions/remove") => {
@@ -212,6 +218,7 @@ fn run(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Value, (StatusCode
             | "/_sim/notifications"
             | "/_sim/faults"
             | "/_sim/events/move"
+            | "/_sim/events/zone"
             | "/_sim/clock"
             | "/_sim/lifecycle"
             | "/_sim/subscriptions/remove"

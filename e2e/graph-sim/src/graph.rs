@@ -141,6 +141,9 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
     let query = request.query()?;
     asked::count_query(&app.journal, &route, &request.method, &query);
     let prefer = Prefer::parse(&request.headers)?;
+    if prefer.minimal && !matches!((&request.method, &route), (&Method::PATCH, Route::Event { .. })) {
+        return Err(GraphError::not_simulated("the preference 'return=minimal' for this request"));
+    }
     let eventual = consistency(request)?;
     let call = Call { app, request, query, prefer, eventual, caller };
     if request.method == Method::GET || request.method == Method::DELETE {
@@ -159,9 +162,10 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
             directory::remove_member(&call, group, member)
         }
         (&Method::GET | &Method::POST, Route::Events { user, .. }) => events::collection(&call, user).await,
-        (&Method::GET | &Method::PATCH | &Method::DELETE, Route::Event { user, id, .. }) => {
-            events::item(&call, user, id).await
+        (&Method::GET | &Method::PATCH | &Method::DELETE, Route::Event { user, id, calendar }) => {
+            events::item(&call, user, id, *calendar).await
         }
+        (&Method::GET, Route::Instances { user, id, .. }) => events::instances(&call, user, id).await,
         (&Method::GET, Route::CalendarView { user, .. }) => events::calendar_view(&call, user).await,
         (&Method::GET, Route::CalendarViewDelta { user, .. }) => {
             events::calendar_view_delta(&call, user).await

@@ -27,6 +27,12 @@ pub(crate) enum Route {
         id: String,
         calendar: bool,
     },
+    /// The occurrences of a series.
+    Instances {
+        user: String,
+        id: String,
+        calendar: bool,
+    },
     CalendarView {
         user: String,
         calendar: bool,
@@ -63,6 +69,8 @@ impl Route {
             Self::Events { calendar: true, .. } => "/users/{id}/calendar/events",
             Self::Event { calendar: false, .. } => "/users/{id}/events/{id}",
             Self::Event { calendar: true, .. } => "/users/{id}/calendar/events/{id}",
+            Self::Instances { calendar: false, .. } => "/users/{id}/events/{id}/instances",
+            Self::Instances { calendar: true, .. } => "/users/{id}/calendar/events/{id}/instances",
             Self::CalendarView { calendar: false, .. } => "/users/{id}/calendarView",
             Self::CalendarView { calendar: true, .. } => "/users/{id}/calendar/calendarView",
             Self::CalendarViewDelta { calendar: false, .. } => "/users/{id}/calendarView/delta",
@@ -89,6 +97,7 @@ impl Route {
         match self {
             Self::Users
             | Self::User(_)
+            | Self::Instances { .. }
             | Self::CalendarView { .. }
             | Self::CalendarViewDelta { .. }
             | Self::Group(_)
@@ -128,6 +137,7 @@ impl Route {
             self,
             Self::Events { .. }
                 | Self::Event { .. }
+                | Self::Instances { .. }
                 | Self::CalendarView { .. }
                 | Self::CalendarViewDelta { .. }
         )

@@ -99,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) notification_backlog: usize,
     /// How far the simulator's clock is ahead of the machine's; negative: behind.
     pub(crate) clock_offset: SignedDuration,
+    /// Deleted events can be read by their immutable ids (graph-facts §6.2: these last while an item is in the mailbox).
+    pub(crate) deleted_stay_readable: bool,
     /// Origins under which the simulator is reached beside its own, as where a port is forwarded to it.
     pub(crate) origins: Vec<String>,
 }
@@ -127,6 +129,8 @@ struct File {
     reauthorize_within_seconds: Option<u32>,
     notification_backlog: Option<u32>,
     clock_offset_seconds: Option<i64>,
+    #[serde(default)]
+    deleted_stay_readable: bool,
     #[serde(default)]
     origins: Vec<String>,
 }
@@ -225,6 +229,7 @@ impl World {
             ),
             notification_backlog: limit(file.notification_backlog, NOTIFICATION_BACKLOG),
             clock_offset: SignedDuration::from_secs(file.clock_offset_seconds.unwrap_or(0)),
+            deleted_stay_readable: file.deleted_stay_readable,
             origins: file.origins,
         };
         if settings.clock_offset.as_secs().unsigned_abs() > LARGEST_OFFSET.unsigned_abs() {

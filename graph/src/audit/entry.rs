@@ -37,6 +37,8 @@ pub enum Purpose {
     EventFullRead,
     /// `GET /users/{id}/calendar/events/{id}/instances`, a page of the occurrences of a series.
     Occurrences,
+    /// `PATCH /users/{id}/calendar/events/{id}` with our own property and nothing else.
+    WriteBack,
     /// `GET /users/{id}/calendar/events`, a page of those that carry the add-in's property.
     Resync,
     /// `GET /{tenant}/v2.0/.well-known/openid-configuration` at the authority.
@@ -47,7 +49,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// All purposes, for metrics that start at zero.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Token,
         Self::CreateSubscription,
         Self::RenewSubscription,
@@ -61,6 +63,7 @@ impl Purpose {
         Self::EventMinimalRead,
         Self::EventFullRead,
         Self::Occurrences,
+        Self::WriteBack,
         Self::Resync,
         Self::OidcConfiguration,
         Self::OidcKeys,
@@ -82,6 +85,7 @@ impl Purpose {
             Self::EventMinimalRead => "eventMinimalRead",
             Self::EventFullRead => "eventFullRead",
             Self::Occurrences => "occurrences",
+            Self::WriteBack => "writeBack",
             Self::Resync => "resync",
             Self::OidcConfiguration => "oidcConfiguration",
             Self::OidcKeys => "oidcKeys",

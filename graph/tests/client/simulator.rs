@@ -467,3 +467,47 @@ async fn a_budget_keeps_writes_below_the_quota() {
     assert_eq!(counters["overQuota"], 0, "{counters}");
     assert!(sixty(&sim.client).await > 0, "the simulator counts");
 }
+
+#[tokio::test]
+async fn the_occurrences_of_a_series_come_by_pages_and_our_property_goes_onto_the_event() {
+    let sim = Sim::start(world()).await;
+    let manifest = ManifestId::parse(MANIFEST).unwrap();
+    let mut series = booked("Daily");
+    series["start"] = json!({"dateTime": "2026-12-01T09:00:00", "timeZone": "W. Europe Standard Time"});
+    series["end"] = json!({"dateTime": "2026-12-01T10:00:00", "timeZone": "W. Europe Standard Time"});
+    series["recurrence"] = json!({
+        "pattern": {"type": "daily", "interval": 1},
+        "range": {"type": "noEnd", "startDate": "2026-12-01"},
+    });
+    let master = sim.make(&series).await;
+    let window =
+        Window::new("2026-12-01T00:00:00Z".parse().unwrap(), "2027-12-01T00:00:00Z".parse().unwrap());
+    let asked = Series { master: &master, manifest: &manifest, window: &window };
+    let (mut occurrences, mut next, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = sim.client.occurrences(&cause(), &user(), &asked, next.as_ref()).await.unwrap();
+        occurrences.extend(page.occurrences);
+        pages += 1;
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!((occurrences.len(), pages), (365, 3), "one of the pages is empty");
+    let utc = |text: &str| text.parse::<Timestamp>().unwrap();
+    assert_eq!(occurrences[0].start, utc("2026-12-01T08:00:00Z"));
+    assert_eq!(occurrences[180].start, utc("2027-05-30T07:00:00Z"), "in summer time");
+
+    let noted =
+        NotedBooking { resource_id: "room-101".into(), booking_id: Some("b-1".into()), state: "Accepted" };
+    let note = BookingNote::new(vec![noted]);
+    sim.client.write_back(&cause(), &user(), &master, &manifest, &note).await.unwrap();
+    let seen = sim.requests_seen().await;
+    let patch = seen.iter().find(|one| one["method"] == "PATCH").unwrap();
+    assert_eq!(patch["status"], 204);
+    let gone = EventId::parse("AAMkAD_gone=").unwrap();
+    let error = sim.client.write_back(&cause(), &user(), &gone, &manifest, &note).await.unwrap_err();
+    assert_eq!(error.decision(), Decision::Gone(GoneReason::EventNotFound));
+    sim.check_audit().await;
+    assert_eq!(sim.client.unrequested_members(), 0);
+}

@@ -76,6 +76,9 @@ impl Trouble {
     }
 }
 
+/// Times that a call is sent: once more when the product refuses the token.
+const SENDS: u32 = 2;
+
 /// Makes the calls, one after the other. What stops one stops the rest.
 pub async fn apply(
     context: &Context,
@@ -102,14 +105,20 @@ pub async fn apply(
             Call::Put { .. } => Purpose::Put,
             Call::Cancel { .. } => Purpose::Cancel,
         };
-        let permit = match context.quotas.take(context, &asker, purpose).await {
-            Ok(permit) => permit,
-            Err(error) => {
-                outcome.trouble = Some(not_set_aside(&error, process.clock.now()));
+        let mut answer = Answer::TokenRefused;
+        for _ in 0..SENDS {
+            let permit = match context.quotas.take(context, &asker, purpose).await {
+                Ok(permit) => permit,
+                Err(error) => {
+                    outcome.trouble = Some(not_set_aside(&error, process.clock.now()));
+                    return outcome;
+                }
+            };
+            answer = send(context, record, &product, call, permit).await;
+            if answer != Answer::TokenRefused {
                 break;
             }
-        };
-        let answer = send(context, record, &product, call, permit).await;
+        }
         let (Call::Put { resource_id, .. } | Call::Cancel { resource_id }) = call;
         let had_it = outcome.bookings.iter().any(|booking| {
             booking.resource_id == *resource_id
@@ -176,13 +185,16 @@ pub fn conclude(bookings: &mut Vec<Booking>, call: &Call, answer: Answer) -> Opt
             }
             None
         }
-        Answer::Conflict(reason) => {
-            refuse(present, Refusal::Conflict, reason, sent);
+        Answer::Refused(reason) => {
+            refuse(present, reason, sent, Refusal::Rule);
             None
         }
-        Answer::Refused(reason) => {
-            refuse(present, Refusal::Rule, reason, sent);
+        Answer::Conflict(reason) => {
+            refuse(present, reason, sent, Refusal::Conflict);
             None
+        }
+        Answer::TokenRefused => {
+            Some(Trouble::of_product("the product refused a fresh token".to_owned(), false, None))
         }
         Answer::Later(wait) => {
             let message = "the product asked to wait".to_owned();
@@ -192,8 +204,8 @@ pub fn conclude(bookings: &mut Vec<Booking>, call: &Call, answer: Answer) -> Opt
     }
 }
 
-fn refuse(booking: Option<&mut Booking>, why: Refusal, reason: String, sent: Option<String>) {
-    if let Some(booking) = booking {
+fn refuse(present: Option<&mut Booking>, reason: String, sent: Option<String>, why: Refusal) {
+    if let Some(booking) = present {
         booking.state = ProductState::Rejected;
         booking.reason = Some(reason);
         booking.sent = sent.map(|content| why.mark(&content));

@@ -33,6 +33,10 @@ pub struct EventItem {
     /// Nothing notified it: it was found by reading the calendar again. False once a notification is merged in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub found: bool,
+    /// Version of the event that the notification told of (its `changeKey`); absent where none was told, or where notifications of
+    /// several versions were merged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// When the oldest notification merged into this item arrived.
     pub received_at: Timestamp,
 }
@@ -70,6 +74,12 @@ const MISSED: u8 = 1 << 1;
 const SUBSCRIPTION_REMOVED: u8 = 1 << 2;
 const REAUTHORIZATION_REQUIRED: u8 = 1 << 3;
 const NOTIFIED: u8 = 1 << 4;
+const SEVERAL_VERSIONS: u8 = 1 << 5;
+
+/// The flags of two items of one key together. Items of different origins may tell of different versions.
+pub(crate) fn merged_flags(one: u8, other: u8, same_origin: bool) -> u8 {
+    one | other | bit(!same_origin, SEVERAL_VERSIONS)
+}
 
 /// Whether these are the flags of a lifecycle notification, each of which has one at least.
 pub(crate) fn is_lifecycle(flags: u8) -> bool {
@@ -124,7 +134,10 @@ impl Item {
     /// What is replaced when items merge: two items of one key with different origins differ in more than flags.
     pub(crate) fn origin(&self) -> u64 {
         let Key(hash) = match self {
-            Self::V1Event(event) => hash(b"origin", &[&event.subscription_uid]),
+            Self::V1Event(event) => {
+                let version = event.version.as_deref().unwrap_or_default();
+                hash(b"origin", &[&event.subscription_uid, version])
+            }
             Self::V1Lifecycle(item) => hash(b"origin", &[&item.subscription_id]),
         };
         hash.first_chunk().copied().map_or(0, u64::from_be_bytes)
@@ -136,6 +149,7 @@ impl Item {
             Self::V1Event(mut event) => {
                 event.deleted |= flags & DELETED != 0;
                 event.found &= flags & NOTIFIED == 0;
+                event.version = event.version.filter(|_| flags & SEVERAL_VERSIONS == 0);
                 event.received_at = event.received_at.min(first_received);
                 Self::V1Event(event)
             }
@@ -179,6 +193,7 @@ mod tests {
             subscription_uid: "s".to_owned(),
             deleted,
             found: false,
+            version: None,
             received_at: Timestamp::UNIX_EPOCH,
         })
     }

@@ -15,8 +15,8 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 pub use backoff::Backoff;
-pub(crate) use item::is_lifecycle;
 pub use item::{EventItem, Item, Key, LifecycleEvents, LifecycleItem};
+pub(crate) use item::{is_lifecycle, merged_flags};
 
 /// A durable queue of [`Item`]s.
 #[async_trait]

@@ -8,7 +8,6 @@ use std::collections::HashSet;
 
 use roomkeeper_crds::booking_record::BookedResource;
 use roomkeeper_graph::ManifestId;
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 /// Longest value that is looked at, in bytes: a BookingRecord holds no more.
@@ -19,6 +18,10 @@ const MAX_ATTENDEES: usize = 100;
 const MAX_ATTRIBUTES: usize = 50;
 const MAX_CAPACITY: u32 = 100_000;
 const MAX_ADDRESS: usize = 320;
+const MAX_ADD_IN_VERSION: usize = 64;
+const MAX_ID: usize = 128;
+const MAX_ATTRIBUTE: usize = 128;
+const MAX_LOCATION: usize = 512;
 
 /// Why a value is no booking. Holds nothing of the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,30 +33,49 @@ pub enum AddInError {
     #[error("the add-in's property is no JSON object")]
     NotAnObject,
     /// A version that this program does not know.
-    #[error("the add-in's property has another version than 1")]
+    #[error("the add-in's property has no version, or another one than 1")]
     Version,
-    /// A member has the wrong type, or is missing.
-    #[error("the add-in's property: {0} is missing or not as documented")]
-    Member(&'static str),
-    /// A member is longer, or a list has more entries, than allowed.
-    #[error("the add-in's property: {0} is empty or exceeds its limit")]
-    Limit(&'static str),
+    /// A member has the wrong type, or a required one is missing.
+    #[error("the add-in's property: {member} must be {wanted}")]
+    Type {
+        /// Which.
+        member: &'static str,
+        /// What belongs there.
+        wanted: &'static str,
+    },
+    /// A number is out of its range.
+    #[error("the add-in's property: {member} must be a whole number from 0 to {most}")]
+    Range {
+        /// Which.
+        member: &'static str,
+        /// Largest number.
+        most: u32,
+    },
+    /// A text is empty where it must not be, or too long.
+    #[error("the add-in's property: {member} must have 1 to {most} characters")]
+    Length {
+        /// Which.
+        member: &'static str,
+        /// Most characters.
+        most: usize,
+    },
+    /// A text holds what cannot be shown.
+    #[error("the add-in's property: {member} holds a control character")]
+    Control {
+        /// Which.
+        member: &'static str,
+    },
+    /// A list is too long.
+    #[error("the add-in's property: {member} has more than {most} entries")]
+    Entries {
+        /// Which.
+        member: &'static str,
+        /// Most entries.
+        most: usize,
+    },
     /// One space is named twice.
-    #[error("the add-in's property names a resource twice")]
+    #[error("the add-in's property: resources names an id twice")]
     Duplicate,
-}
-
-#[derive(Deserialize)]
-struct Resource {
-    id: String,
-    #[serde(default)]
-    location: Option<String>,
-    #[serde(default)]
-    capacity: Option<u32>,
-    #[serde(default)]
-    attributes: Option<Vec<String>>,
-    #[serde(default)]
-    mailbox: Option<String>,
 }
 
 /// Id of the extended property that holds an add-in's custom properties (MS-OXCEXT 2.2.5; graph documentation of
@@ -63,6 +85,8 @@ pub fn property_id(manifest: &ManifestId) -> String {
 }
 
 /// Reads a value. No resource means that the event books nothing (any more).
+///
+/// The contract for those who write it is docs/add-in-property.md; what it says, its schema says too.
 ///
 /// # Errors
 /// When the value is not of version 1, or exceeds a limit.
@@ -76,44 +100,37 @@ pub fn parse(text: &str, manifest: &ManifestId) -> Result<Vec<BookedResource>, A
     if !members.contains_key("version") && !members.contains_key("resources") {
         return Ok(Vec::new());
     }
-    if members.get("version").and_then(Value::as_u64) != Some(1) {
+    if !members.get("version").is_some_and(is_version_1) {
         return Err(AddInError::Version);
     }
-    let add_in_version = text_member(&mut members, "addInVersion", 64)?;
-    let owner = text_member(&mut members, "owner", MAX_ADDRESS)?;
-    let attendees: Vec<String> = list(&mut members, "attendees", MAX_ATTENDEES)?;
-    for attendee in &attendees {
-        bounded(attendee, 1, MAX_ADDRESS, "attendees")?;
-    }
-    let resources: Vec<Resource> = list(&mut members, "resources", MAX_RESOURCES)?;
+    let add_in_version = optional(members.get("addInVersion"), "addInVersion", MAX_ADD_IN_VERSION)?;
+    let owner = optional(members.get("owner"), "owner", MAX_ADDRESS)?;
+    let attendees = list_or_text(members.remove("attendees"), "attendees", MAX_ATTENDEES)?;
+    let attendees = texts(&attendees, "attendees[]", MAX_ADDRESS)?;
+    let resources = list_or_text(members.remove("resources"), "resources", MAX_RESOURCES)?;
     let mut seen = HashSet::new();
     let property_id = property_id(manifest);
     resources
-        .into_iter()
+        .iter()
         .map(|resource| {
-            bounded(&resource.id, 1, 128, "resources[].id")?;
-            if !seen.insert(resource.id.clone()) {
+            let of = |name| resource.get(name).filter(|value| !value.is_null());
+            if !resource.is_object() {
+                return Err(AddInError::Type { member: "resources[]", wanted: "an object" });
+            }
+            let id = required(of("id"), "resources[].id", MAX_ID)?;
+            if !seen.insert(id.clone()) {
                 return Err(AddInError::Duplicate);
             }
-            let attributes = resource.attributes.unwrap_or_default();
-            if attributes.len() > MAX_ATTRIBUTES {
-                return Err(AddInError::Limit("resources[].attributes"));
-            }
-            for attribute in &attributes {
-                bounded(attribute, 1, 128, "resources[].attributes")?;
-            }
-            if resource.capacity.is_some_and(|seats| seats > MAX_CAPACITY) {
-                return Err(AddInError::Limit("resources[].capacity"));
-            }
+            let attributes = list(of("attributes"), "resources[].attributes", MAX_ATTRIBUTES)?;
             Ok(BookedResource {
-                resource_id: resource.id,
+                resource_id: id,
                 property_id: property_id.clone(),
                 manifest_id: manifest.as_str().to_owned(),
-                location: optional(resource.location, 512, "resources[].location")?,
+                location: optional(of("location"), "resources[].location", MAX_LOCATION)?,
                 add_in_version: add_in_version.clone(),
-                attributes,
-                capacity: resource.capacity,
-                mailbox: optional(resource.mailbox, MAX_ADDRESS, "resources[].mailbox")?,
+                attributes: texts(attributes, "resources[].attributes[]", MAX_ATTRIBUTE)?,
+                capacity: of("capacity").map(capacity).transpose()?,
+                mailbox: optional(of("mailbox"), "resources[].mailbox", MAX_ADDRESS)?,
                 attendees: attendees.clone(),
                 owner: owner.clone(),
             })
@@ -121,51 +138,73 @@ pub fn parse(text: &str, manifest: &ManifestId) -> Result<Vec<BookedResource>, A
         .collect()
 }
 
-fn text_member(
-    members: &mut Map<String, Value>,
-    name: &'static str,
-    limit: usize,
-) -> Result<Option<String>, AddInError> {
-    match members.remove(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => optional(Some(text), limit, name),
-        Some(_) => Err(AddInError::Member(name)),
-    }
+/// `CustomProperties.set` takes any type and may hand it on as text, so that `1` can arrive as `"1"` (reference of Office.js).
+fn is_version_1(value: &Value) -> bool {
+    whole(value) == Some(1) || value == "1"
 }
 
-fn list<T: DeserializeOwned>(
-    members: &mut Map<String, Value>,
-    name: &'static str,
-    limit: usize,
-) -> Result<Vec<T>, AddInError> {
-    let wrong = |_| AddInError::Member(name);
-    let value = match members.remove(name) {
-        None => return Ok(Vec::new()),
-        Some(Value::String(text)) if text.is_empty() => return Ok(Vec::new()),
-        Some(Value::String(text)) => serde_json::from_str(&text).map_err(wrong)?,
-        Some(other) => other,
+fn capacity(value: &Value) -> Result<u32, AddInError> {
+    whole(value)
+        .filter(|seats| *seats <= MAX_CAPACITY)
+        .ok_or(AddInError::Range { member: "resources[].capacity", most: MAX_CAPACITY })
+}
+
+/// A whole number however it is written, as JSON Schema counts: `8.0` is one.
+fn whole(value: &Value) -> Option<u32> {
+    let number = value.as_f64()?;
+    let fits = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was just seen to fit")]
+    fits.then_some(number as u32)
+}
+
+/// A list, or JSON text of one: all custom properties of an add-in are texts or become texts.
+fn list_or_text(value: Option<Value>, member: &'static str, most: usize) -> Result<Vec<Value>, AddInError> {
+    let wrong = AddInError::Type { member, wanted: "a list, or JSON text of one" };
+    let entries = match value {
+        None => Vec::new(),
+        Some(Value::Array(entries)) => entries,
+        Some(Value::String(text)) if text.is_empty() => Vec::new(),
+        Some(Value::String(text)) => serde_json::from_str(&text).map_err(|_| wrong)?,
+        Some(_) => return Err(wrong),
     };
-    if value.as_array().is_some_and(|entries| entries.len() > limit) {
-        return Err(AddInError::Limit(name));
-    }
-    serde_json::from_value(value).map_err(wrong)
+    limited(&entries, member, most)?;
+    Ok(entries)
 }
 
-fn optional(text: Option<String>, limit: usize, name: &'static str) -> Result<Option<String>, AddInError> {
-    let text = text.filter(|text| !text.is_empty());
-    if let Some(text) = &text {
-        bounded(text, 1, limit, name)?;
-    }
-    Ok(text)
+fn list<'a>(value: Option<&'a Value>, member: &'static str, most: usize) -> Result<&'a [Value], AddInError> {
+    let entries = match value {
+        None => &[],
+        Some(Value::Array(entries)) => entries.as_slice(),
+        Some(_) => return Err(AddInError::Type { member, wanted: "a list" }),
+    };
+    limited(entries, member, most)?;
+    Ok(entries)
+}
+
+fn limited(entries: &[Value], member: &'static str, most: usize) -> Result<(), AddInError> {
+    if entries.len() > most { Err(AddInError::Entries { member, most }) } else { Ok(()) }
+}
+
+fn texts(entries: &[Value], member: &'static str, most: usize) -> Result<Vec<String>, AddInError> {
+    entries.iter().map(|entry| required(Some(entry), member, most)).collect()
+}
+
+fn optional(value: Option<&Value>, member: &'static str, most: usize) -> Result<Option<String>, AddInError> {
+    value.filter(|value| *value != "").map(|value| required(Some(value), member, most)).transpose()
 }
 
 /// Lengths are counted in characters, as the API server counts them.
-fn bounded(text: &str, least: usize, most: usize, name: &'static str) -> Result<(), AddInError> {
-    let length = text.chars().count();
-    if length < least || length > most || text.chars().any(char::is_control) {
-        return Err(AddInError::Limit(name));
+fn required(value: Option<&Value>, member: &'static str, most: usize) -> Result<String, AddInError> {
+    let Some(text) = value.and_then(Value::as_str) else {
+        return Err(AddInError::Type { member, wanted: "a text" });
+    };
+    if text.is_empty() || text.chars().count() > most {
+        return Err(AddInError::Length { member, most });
     }
-    Ok(())
+    if text.chars().any(char::is_control) {
+        return Err(AddInError::Control { member });
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -240,49 +279,80 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_version_1_is_refused_by_name() {
+    fn what_is_not_version_1_is_refused_by_member_and_limit() {
         let rooms = |count: usize| (0..count).map(|i| json!({"id": format!("r{i}")})).collect::<Vec<_>>();
         assert_eq!(read(&with("resources", rooms(MAX_RESOURCES).into())).unwrap().len(), MAX_RESOURCES);
-        let id = |value: Value| json!([{"id": value}]);
-        for (text, error) in [
-            (String::new(), AddInError::NotAnObject),
-            ("[]".to_owned(), AddInError::NotAnObject),
-            ("{\"version\":1".to_owned(), AddInError::NotAnObject),
-            (" ".repeat(MAX_BYTES + 1), AddInError::TooLong),
-            (with("version", json!(2)), AddInError::Version),
-            (with("version", json!("1")), AddInError::Version),
-            (with("version", json!(1.5)), AddInError::Version),
-            (with("version", Value::Null), AddInError::Version),
-            (with("owner", json!(7)), AddInError::Member("owner")),
-            (with("owner", "x".repeat(321).into()), AddInError::Limit("owner")),
-            (with("addInVersion", "1".repeat(65).into()), AddInError::Limit("addInVersion")),
-            (with("attendees", json!([7])), AddInError::Member("attendees")),
-            (with("attendees", json!([""])), AddInError::Limit("attendees")),
-            (with("attendees", json!(["a\nb"])), AddInError::Limit("attendees")),
-            (with("attendees", vec!["a"; MAX_ATTENDEES + 1].into()), AddInError::Limit("attendees")),
-            (with("resources", json!({})), AddInError::Member("resources")),
-            (with("resources", json!("{")), AddInError::Member("resources")),
-            (with("resources", json!([{}])), AddInError::Member("resources")),
-            (with("resources", id(json!(""))), AddInError::Limit("resources[].id")),
-            (with("resources", id("x".repeat(129).into())), AddInError::Limit("resources[].id")),
-            (with("resources", rooms(MAX_RESOURCES + 1).into()), AddInError::Limit("resources")),
-            (with("resources", json!([{"id": "a"}, {"id": "a"}])), AddInError::Duplicate),
-            (with("resources", json!([{"id": "a", "capacity": -1}])), AddInError::Member("resources")),
+        let room = |member: &str, value: Value| {
+            let mut room = json!({"id": "a"});
+            room[member] = value;
+            with("resources", json!([room]))
+        };
+        for (text, reason) in [
+            (String::new(), "is no JSON object"),
+            ("[]".to_owned(), "is no JSON object"),
+            ("{\"version\":1".to_owned(), "is no JSON object"),
+            (" ".repeat(MAX_BYTES + 1), "is longer than 32768 bytes"),
+            (with("version", json!(2)), "has no version, or another one than 1"),
+            (with("version", json!("01")), "has no version, or another one than 1"),
+            (with("version", json!(1.5)), "has no version, or another one than 1"),
+            (with("version", Value::Null), "has no version, or another one than 1"),
+            (with("owner", json!(7)), ": owner must be a text"),
+            (with("owner", "x".repeat(321).into()), ": owner must have 1 to 320 characters"),
+            (with("addInVersion", "1".repeat(65).into()), ": addInVersion must have 1 to 64 characters"),
+            (with("attendees", json!({})), ": attendees must be a list, or JSON text of one"),
+            (with("attendees", json!([7])), ": attendees[] must be a text"),
+            (with("attendees", json!([""])), ": attendees[] must have 1 to 320 characters"),
+            (with("attendees", json!(["a\nb"])), ": attendees[] holds a control character"),
+            (with("attendees", vec!["a"; MAX_ATTENDEES + 1].into()), ": attendees has more than 100 entries"),
+            (with("resources", json!({})), ": resources must be a list, or JSON text of one"),
+            (with("resources", json!("{")), ": resources must be a list, or JSON text of one"),
+            (with("resources", json!(["a"])), ": resources[] must be an object"),
+            (with("resources", json!([["a"]])), ": resources[] must be an object"),
+            (with("resources", json!([{}])), ": resources[].id must be a text"),
+            (room("id", json!("")), ": resources[].id must have 1 to 128 characters"),
+            (room("id", "x".repeat(129).into()), ": resources[].id must have 1 to 128 characters"),
+            (with("resources", rooms(MAX_RESOURCES + 1).into()), ": resources has more than 20 entries"),
+            (with("resources", json!([{"id": "a"}, {"id": "a"}])), ": resources names an id twice"),
+            (room("capacity", json!(-1)), ": resources[].capacity must be a whole number from 0 to 100000"),
             (
-                with("resources", json!([{"id": "a", "capacity": 100_001}])),
-                AddInError::Limit("resources[].capacity"),
+                room("capacity", json!(100_001)),
+                ": resources[].capacity must be a whole number from 0 to 100000",
             ),
+            (room("capacity", json!("8")), ": resources[].capacity must be a whole number from 0 to 100000"),
+            (room("attributes", json!("x")), ": resources[].attributes must be a list"),
+            (room("attributes", vec!["x"; 51].into()), ": resources[].attributes has more than 50 entries"),
+            (room("attributes", json!([""])), ": resources[].attributes[] must have 1 to 128 characters"),
             (
-                with("resources", json!([{"id": "a", "attributes": vec!["x"; 51]}])),
-                AddInError::Limit("resources[].attributes"),
+                room("location", "x".repeat(513).into()),
+                ": resources[].location must have 1 to 512 characters",
             ),
-            (
-                with("resources", json!([{"id": "a", "location": "x".repeat(513)}])),
-                AddInError::Limit("resources[].location"),
-            ),
+            (room("mailbox", "x".repeat(321).into()), ": resources[].mailbox must have 1 to 320 characters"),
         ] {
-            assert_eq!(read(&text), Err(error), "{}", text.chars().take(80).collect::<String>());
+            let told = read(&text).unwrap_err().to_string();
+            assert_eq!(told.strip_prefix("the add-in's property").unwrap().trim_start(), reason.trim_start());
         }
+    }
+
+    #[test]
+    fn a_version_or_a_number_may_be_written_otherwise() {
+        for version in [json!("1"), json!(1.0)] {
+            assert_eq!(read(&with("version", version)), read(&value().to_string()));
+        }
+        let seats = with("resources", json!([{"id": "a", "capacity": 8.0}]));
+        assert_eq!(read(&seats).unwrap()[0].capacity, Some(8));
+    }
+
+    #[test]
+    fn what_is_empty_is_left_out_and_what_is_unknown_is_ignored() {
+        let mut odd = value();
+        odd["theme"] = json!({"dark": true});
+        odd["owner"] = json!("");
+        odd["addInVersion"] = Value::Null;
+        odd["resources"] =
+            json!([{"id": "a", "location": "", "capacity": null, "attributes": null, "floor": 3}]);
+        let [room] = &read(&odd.to_string()).unwrap()[..] else { panic!() };
+        assert_eq!((&room.owner, &room.add_in_version), (&None, &None));
+        assert_eq!((&room.location, room.capacity, room.attributes.len()), (&None, None, 0));
     }
 
     proptest! {

@@ -17,9 +17,9 @@ use super::{
 pub(super) enum Verdict {
     /// The event books nothing: it is gone, cancelled, an attendee's copy, or carries no space.
     NoBooking,
-    /// The add-in's property cannot be understood: nothing is concluded from it.
+    /// The add-in's property cannot be understood: nothing is booked, and the record says why.
     Malformed(AddInError),
-    /// One of a series: the master tells.
+    /// One of a series: the master tells, whatever this one carries.
     OfSeries,
     /// These spaces.
     Books(Vec<BookedResource>),
@@ -39,23 +39,26 @@ pub(super) enum Write {
 /// Decides on the minimal read.
 pub(super) fn verdict(head: &EventHead, manifest: &ManifestId) -> Verdict {
     // The property lives on the organiser's copy; an attendee's copy books nothing, whatever it carries.
-    if !head.is_organizer || head.is_cancelled {
+    if !head.is_organizer {
+        return Verdict::NoBooking;
+    }
+    if matches!(head.event_type, EventType::Occurrence | EventType::Exception) {
+        return Verdict::OfSeries;
+    }
+    if head.is_cancelled {
         return Verdict::NoBooking;
     }
     let Some(value) = &head.add_in_value else { return Verdict::NoBooking };
     match add_in::parse(value, manifest) {
         Err(error) => Verdict::Malformed(error),
         Ok(resources) if resources.is_empty() => Verdict::NoBooking,
-        Ok(_) if matches!(head.event_type, EventType::Occurrence | EventType::Exception) => Verdict::OfSeries,
         Ok(resources) => Verdict::Books(resources),
     }
 }
 
 /// Whether a booking is over for good, retention included: then it is neither recorded nor changed.
 pub(super) fn is_over(spec: &BookingRecordSpec, retention: Duration, now: Timestamp) -> bool {
-    ending::last_end(spec.date_time_from.0, spec.date_time_to.0, spec.recurrence_pattern.as_ref())
-        .and_then(|end| end.checked_add(retention).ok())
-        .is_some_and(|end| end < now)
+    ending::last_end(spec).and_then(|end| end.checked_add(retention).ok()).is_some_and(|end| end < now)
 }
 
 /// The event books nothing.
@@ -102,12 +105,11 @@ fn cancelled(spec: &BookingRecordSpec) -> Write {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use roomkeeper_crds::booking_record::{AddInProperties, Sensitivity, SubscriptionRef};
     use roomkeeper_graph::EventId;
     use serde_json::json;
 
     use super::*;
+    use crate::worker::fixture::spec;
 
     const NOW: &str = "2026-11-23T12:00:00Z";
 
@@ -129,28 +131,6 @@ mod tests {
             event_type: EventType::SingleInstance,
             is_cancelled: false,
             add_in_value: Some(json!({"version": 1, "resources": [{"id": "room-101"}]}).to_string()),
-        }
-    }
-
-    fn spec(from: &str, to: &str) -> BookingRecordSpec {
-        BookingRecordSpec {
-            attendees: Vec::new(),
-            i_cal_u_id: "u".to_owned(),
-            change_key: "k".to_owned(),
-            date_time_from: Time(from.parse().unwrap()),
-            date_time_to: Time(to.parse().unwrap()),
-            is_all_day: false,
-            event_id: "AAMk=".to_owned(),
-            last_modified_date_time: Time(now()),
-            location: None,
-            organizer: None,
-            recurrence_pattern: None,
-            sensitivity: Sensitivity::Normal,
-            series_master_id: None,
-            subject: None,
-            single_value_extended_properties: AddInProperties::default(),
-            state: BookingState::Booked,
-            subscription_ref: SubscriptionRef { name: "user1".to_owned() },
         }
     }
 
@@ -189,6 +169,11 @@ mod tests {
             (EventHead { event_type: EventType::Exception, ..head() }, Verdict::OfSeries),
             (
                 EventHead { event_type: EventType::Occurrence, add_in_value: None, ..head() },
+                Verdict::OfSeries,
+            ),
+            (EventHead { event_type: EventType::Exception, is_cancelled: true, ..head() }, Verdict::OfSeries),
+            (
+                EventHead { event_type: EventType::Occurrence, is_organizer: false, ..head() },
                 Verdict::NoBooking,
             ),
         ] {

@@ -1,34 +1,48 @@
-//! When an event is over for good. Occurrences are Graph's (`/instances`), so for a series this is an upper bound: an
-//! event that may still have an occurrence to come counts as not over.
+//! When an event is over for good: pure.
 
-use jiff::{Span, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use roomkeeper_crds::booking_record::Recurrence;
+use jiff::{SignedDuration, Span, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use roomkeeper_crds::{BookingRecordSpec, booking_record::Recurrence};
 
 /// Days between UTC's date and that of any zone, rounded up on both sides.
 const ZONE_DAYS: i64 = 2;
 
-/// A time after the last possible end; `None` where the series has no end or its bound cannot be told.
-pub(super) fn last_end(
+/// By how much a day ends later than UTC's in the zone that is furthest west.
+const WESTERNMOST: SignedDuration = SignedDuration::from_hours(12);
+
+/// When the last occurrence ends; `None` while there may be more than are listed.
+pub(super) fn last_end(spec: &BookingRecordSpec) -> Option<Timestamp> {
+    let (start, end) = (spec.date_time_from.0, spec.date_time_to.0);
+    let last = match &spec.recurrence_pattern {
+        None => end,
+        Some(recurrence) if recurrence.listed_until.is_some() => return None,
+        Some(recurrence) => {
+            let length = end.duration_since(start);
+            let regular = recurrence.occurrences.iter().filter_map(|start| start.0.checked_add(length).ok());
+            let different = recurrence.exceptions.iter().map(|exception| exception.date_time_to.0);
+            // Without any occurrence there is nothing to wait for.
+            regular.chain(different).max().unwrap_or(Timestamp::MIN)
+        }
+    };
+    if spec.is_all_day { Some(last.checked_add(WESTERNMOST).unwrap_or(last)) } else { Some(last) }
+}
+
+/// A time after the last possible end, by pattern and range alone; `None` where the series has no end or its bound cannot be
+/// told. Which days there are is Graph's to say (`/instances`): this only tells whether there can be any after a time.
+pub(super) fn latest_end(
     start: Timestamp,
     end: Timestamp,
+    is_all_day: bool,
     recurrence: Option<&Recurrence>,
 ) -> Option<Timestamp> {
-    let Some(recurrence) = recurrence else { return Some(end) };
+    let Some(recurrence) = recurrence else {
+        return if is_all_day { end.checked_add(WESTERNMOST).ok() } else { Some(end) };
+    };
     let range = &recurrence.range;
     let last_day: Date = match range.type_.as_str() {
         "endDate" => range.end_date.as_deref()?.parse().ok()?,
         "numbered" => {
-            let unit: i64 = match recurrence.pattern.type_.as_str() {
-                "daily" => 1,
-                "weekly" => 7,
-                "absoluteMonthly" | "relativeMonthly" => 31,
-                "absoluteYearly" | "relativeYearly" => 366,
-                _ => return None,
-            };
-            let steps =
-                i64::from(range.number_of_occurrences).checked_mul(recurrence.pattern.interval.into())?;
-            let days = Span::new().try_days(steps.checked_mul(unit)?).ok()?;
-            range.start_date.parse::<Date>().ok()?.checked_add(days).ok()?
+            let first: Date = range.start_date.parse().ok()?;
+            first.checked_add(numbered(recurrence)?).ok()?
         }
         _ => return None,
     };
@@ -37,24 +51,45 @@ pub(super) fn last_end(
     after.checked_add(end.duration_since(start)).ok().map(|bound| bound.max(end))
 }
 
+/// Time that so many occurrences take at most, from the first day on.
+fn numbered(recurrence: &Recurrence) -> Option<Span> {
+    let pattern = &recurrence.pattern;
+    let count = i64::from(recurrence.range.number_of_occurrences);
+    let of = |count: i64| count.checked_mul(pattern.interval.into());
+    match pattern.type_.as_str() {
+        "daily" => Span::new().try_days(of(count)?).ok(),
+        "weekly" => {
+            let a_week = i64::try_from(pattern.days_of_week.len()).ok()?.max(1);
+            // One more, as the first week need not have all of its days.
+            let weeks = count.checked_add(a_week - 1)?.checked_div(a_week)?.checked_add(1)?;
+            Span::new().try_weeks(of(weeks)?).ok()
+        }
+        "absoluteMonthly" | "relativeMonthly" => Span::new().try_months(of(count)?).ok(),
+        "absoluteYearly" | "relativeYearly" => Span::new().try_years(of(count)?).ok(),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use roomkeeper_crds::booking_record::{RecurrencePattern, RecurrenceRange};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use roomkeeper_crds::booking_record::{OccurrenceException, RecurrencePattern, RecurrenceRange};
 
     use super::*;
+    use crate::worker::fixture;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    fn series(pattern: &str, range: RecurrenceRange) -> Recurrence {
+    fn series(pattern: &str, days: &[&str], range: RecurrenceRange) -> Recurrence {
         Recurrence {
             pattern: RecurrencePattern {
                 type_: pattern.to_owned(),
                 interval: 2,
                 month: 0,
                 day_of_month: 0,
-                days_of_week: Vec::new(),
+                days_of_week: days.iter().map(|day| (*day).to_owned()).collect(),
                 first_day_of_week: None,
                 index: None,
             },
@@ -76,21 +111,60 @@ mod tests {
     }
 
     #[test]
-    fn a_single_event_is_over_at_its_end_and_a_series_not_before_its_last_day() {
+    fn pattern_and_range_tell_when_there_can_be_no_more() {
         let (start, end) = (at("2026-01-05T09:00:00Z"), at("2026-01-05T10:00:00Z"));
-        assert_eq!(last_end(start, end, None), Some(end));
-        for (pattern, range, expected) in [
-            ("weekly", range("endDate", Some("2026-03-01"), 0), Some("2026-03-03T01:00:00Z")),
-            ("weekly", range("numbered", None, 3), Some("2026-02-18T01:00:00Z")),
-            ("daily", range("numbered", None, 3), Some("2026-01-13T01:00:00Z")),
-            ("relativeYearly", range("numbered", None, 1), Some("2028-01-09T01:00:00Z")),
-            ("weekly", range("noEnd", Some("0001-01-01"), 0), None),
-            ("weekly", range("endDate", Some("soon"), 0), None),
-            ("lunar", range("numbered", None, 3), None),
-            ("absoluteYearly", range("numbered", None, i32::MAX), None),
-            ("weekly", range("endDate", Some("9999-12-31"), 0), None),
+        assert_eq!(latest_end(start, end, false, None), Some(end));
+        assert_eq!(latest_end(start, end, true, None), Some(at("2026-01-05T22:00:00Z")));
+        let week = ["monday", "wednesday", "friday"];
+        for (pattern, days, range, expected) in [
+            ("weekly", &week[..1], range("endDate", Some("2026-03-01"), 0), Some("2026-03-03T01:00:00Z")),
+            ("weekly", &week[..1], range("numbered", None, 3), Some("2026-03-04T01:00:00Z")),
+            ("weekly", &week, range("numbered", None, 6), Some("2026-02-18T01:00:00Z")),
+            ("daily", &[], range("numbered", None, 3), Some("2026-01-13T01:00:00Z")),
+            ("absoluteMonthly", &[], range("numbered", None, 3), Some("2026-07-07T01:00:00Z")),
+            ("relativeYearly", &[], range("numbered", None, 1), Some("2028-01-07T01:00:00Z")),
+            ("weekly", &[], range("noEnd", Some("0001-01-01"), 0), None),
+            ("weekly", &[], range("endDate", Some("soon"), 0), None),
+            ("lunar", &[], range("numbered", None, 3), None),
+            ("absoluteYearly", &[], range("numbered", None, i32::MAX), None),
+            ("weekly", &[], range("endDate", Some("9999-12-31"), 0), None),
         ] {
-            assert_eq!(last_end(start, end, Some(&series(pattern, range))), expected.map(at), "{pattern}");
+            let told = latest_end(start, end, false, Some(&series(pattern, days, range)));
+            assert_eq!(told, expected.map(at), "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_series_is_over_with_its_last_listed_occurrence_and_not_while_more_can_follow() {
+        let time = |text: &str| Time(at(text));
+        let mut spec = fixture::spec("2026-01-05T09:00:00Z", "2026-01-05T10:00:00Z");
+        assert_eq!(last_end(&spec), Some(at("2026-01-05T10:00:00Z")));
+        let mut recurrence = series("weekly", &[], range("endDate", Some("2026-03-01"), 0));
+        spec.recurrence_pattern = Some(recurrence.clone());
+        assert_eq!(last_end(&spec), Some(Timestamp::MIN), "all of them were cancelled");
+        recurrence.occurrences = vec![time("2026-01-05T09:00:00Z"), time("2026-02-16T09:00:00Z")];
+        recurrence.exceptions = vec![OccurrenceException {
+            original_start: Some(time("2026-02-02T09:00:00Z")),
+            date_time_from: time("2026-02-20T09:00:00Z"),
+            date_time_to: time("2026-02-20T12:00:00Z"),
+            single_value_extended_properties: None,
+        }];
+        spec.recurrence_pattern = Some(recurrence.clone());
+        assert_eq!(last_end(&spec), Some(at("2026-02-20T12:00:00Z")));
+        recurrence.exceptions.clear();
+        spec.recurrence_pattern = Some(recurrence.clone());
+        assert_eq!(last_end(&spec), Some(at("2026-02-16T10:00:00Z")));
+        recurrence.listed_until = Some(time("2026-12-01T00:00:00Z"));
+        spec.recurrence_pattern = Some(recurrence);
+        assert_eq!(last_end(&spec), None);
+    }
+
+    #[test]
+    fn a_whole_day_ends_when_it_has_ended_everywhere() {
+        let spec = BookingRecordSpec {
+            is_all_day: true,
+            ..fixture::spec("2026-01-05T00:00:00Z", "2026-01-06T00:00:00Z")
+        };
+        assert_eq!(last_end(&spec), Some(at("2026-01-06T12:00:00Z")));
     }
 }

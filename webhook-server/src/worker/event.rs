@@ -2,13 +2,18 @@
 //!
 //! The record is looked at before Graph is read, and written only if it still is what was looked at. Whoever loses that
 //! race starts over with a fresh read, so that an older state of the event can never overwrite a newer one, and a
-//! record that was deleted does not come back from a read made before.
+//! record that was deleted does not come back from a read made before. A create cannot be made to depend on what was looked
+//! at: one that took long enough for others to create and delete the record meanwhile is followed by a fresh look.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use roomkeeper_crds::{
     BookingRecord, BookingRecordSpec,
+    booking_record::BookedResource,
     name::{booking_record, log_hash},
 };
 use roomkeeper_graph::{
@@ -17,6 +22,7 @@ use roomkeeper_graph::{
 };
 
 use super::{
+    covered::Covered,
     decide::{self, Verdict, Write},
     delivery::{self, DeliveryReports},
     mailbox::{Mailboxes, Place},
@@ -24,8 +30,10 @@ use super::{
     permission::{Answer, Denial, Permissions},
     permit::Permit,
     reader::{self, ReadError, ReadFault, Reader, Wanted},
+    reading::{ReadSeries, Reading},
     records::{Records, Written},
-    spec,
+    series::Horizon,
+    spec::{self, Keeping},
     subscriptions::{ObjectName, Subscriptions},
 };
 use crate::queue::{EventItem, Failure};
@@ -36,6 +44,9 @@ const STARTS: u32 = 4;
 /// Times that a permit is asked for again because preparing took longer than it holds.
 const ASKS: u32 = 3;
 
+/// From the look at an absent record to the answer to its create: beyond it, others may have created and deleted it meanwhile.
+const PROMPT: Duration = Duration::from_secs(1);
+
 /// What work on items needs.
 pub(super) struct Parts {
     pub(super) subscriptions: Subscriptions,
@@ -45,15 +56,26 @@ pub(super) struct Parts {
     pub(super) delivery: DeliveryReports,
     pub(super) audit: Arc<dyn AuditSink>,
     pub(super) mailboxes: Mailboxes,
+    pub(super) horizon: Horizon,
+    pub(super) covered: Covered,
 }
 
 /// What became of one start.
-enum Start {
+pub(super) enum Start {
     Done(Outcome),
     /// From the beginning, and if that happens too often, with this failure.
     Over(Failure),
     /// The event is one of this series.
     Series(EventId),
+}
+
+/// What the minimal read gave.
+enum Seen {
+    /// There was no answer, or none was asked for.
+    Nothing,
+    /// The event is not there.
+    Gone,
+    Head(EventHead),
 }
 
 /// Ids of the item, checked.
@@ -85,8 +107,16 @@ impl Parts {
         let mut subject = Subject { item, name, user, cause, may_be_gone };
         let mut last = Failure::Conflict;
         for _ in 0..STARTS {
-            match self.start(&subject, &event, place).await? {
-                Start::Done(outcome) => return Ok(outcome),
+            let mut seen = Seen::Nothing;
+            match self.start(&subject, &event, place, &mut seen).await? {
+                Start::Done(outcome) => {
+                    match &seen {
+                        Seen::Nothing => {}
+                        Seen::Gone => self.covered.read(item, None),
+                        Seen::Head(head) => self.covered.read(item, Some(head)),
+                    }
+                    return Ok(outcome);
+                }
                 Start::Over(failure) => last = failure,
                 Start::Series(master) => {
                     event = master;
@@ -98,7 +128,14 @@ impl Parts {
         Err(Setback::Failed(last))
     }
 
-    async fn start(&self, subject: &Subject<'_>, event: &EventId, place: &Place) -> Result<Start, Setback> {
+    /// `seen` is set to what the minimal read gave, once there is an answer.
+    async fn start(
+        &self,
+        subject: &Subject<'_>,
+        event: &EventId,
+        place: &Place,
+        seen: &mut Seen,
+    ) -> Result<Start, Setback> {
         let permit = match self.permit(subject).await? {
             Ok(permit) => permit,
             Err(outcome) => return Ok(Start::Done(outcome)),
@@ -115,7 +152,13 @@ impl Parts {
             namespace: subject.name.namespace.clone(),
             name: booking_record(&item.tenant_id, &item.user_id, event.as_str()),
         };
+        let looked = Instant::now();
         let existing = self.records.get(&record).await.map_err(Setback::Failed)?;
+        if event.as_str() == item.event_id && self.covered.holds(item, existing.as_ref().map(|r| &r.spec)) {
+            let known = existing.as_ref().map(|record| record.spec.i_cal_u_id.clone());
+            self.record_notification(subject, &permit, event, known).await?;
+            return Ok(Start::Done(Outcome::Duplicate));
+        }
         let wanted =
             Wanted { cause: subject.cause.clone(), user: subject.user, event: event.clone(), manifest };
 
@@ -130,26 +173,41 @@ impl Parts {
                 _ => return started_over(subject, place, &error),
             },
         };
-        self.record_notification(subject, &permit, event, head.as_ref()).await?;
+        let known = head.as_ref().map(|head| head.i_cal_u_id.clone());
+        self.record_notification(subject, &permit, event, known).await?;
+        *seen = head.clone().map_or(Seen::Gone, Seen::Head);
 
-        let site = Site { parts: self, record: &record, existing: existing.as_ref(), permit: &permit };
-        let Some(head) = head else { return site.without_booking().await };
-        match decide::verdict(&head, &manifest) {
-            Verdict::NoBooking => return site.without_booking().await,
-            Verdict::Malformed(error) => return Ok(Start::Done(malformed(item, &error))),
-            Verdict::OfSeries | Verdict::Books(_) => {}
+        let site =
+            |permit| Site { parts: self, record: &record, existing: existing.as_ref(), looked, permit };
+        let Some(head) = head else { return site(&permit).without_booking().await };
+        let verdict = decide::verdict(&head, &manifest);
+        if verdict == Verdict::NoBooking {
+            return site(&permit).without_booking().await;
         }
-
-        let permit = match self.still(permit, subject).await? {
-            Ok(permit) => permit,
-            Err(outcome) => return Ok(Start::Done(outcome)),
+        let reading = Reading { parts: self, subject, wanted: &wanted, place };
+        if verdict == Verdict::OfSeries {
+            return Ok(match reading.master(permit).await? {
+                Ok((_, master)) => Start::Series(master),
+                Err(start) => start,
+            });
+        }
+        let (permit, event) = match reading.event(permit).await? {
+            Ok(read) => read,
+            Err(start) => return Ok(start),
         };
-        let full = match permit.during(self.reader.full(&permit.scope, &wanted)).await {
-            Ok(full) => full,
-            Err(error) => return started_over(subject, place, &error),
+        // The event may have changed since the minimal read: the newer answer decides.
+        let properties = match decide::verdict(&event.head, &manifest) {
+            Verdict::Books(resources) => Ok(resources),
+            Verdict::Malformed(error) => Err(error.to_string()),
+            Verdict::NoBooking => return site(&permit).without_booking().await,
+            // What was no part of a series is one now: another look tells which.
+            Verdict::OfSeries => return Ok(Start::Over(Failure::Conflict)),
         };
-        let site = Site { parts: self, record: &record, existing: existing.as_ref(), permit: &permit };
-        site.with_event(item, &full, &manifest).await
+        let (permit, series) = match reading.series(permit, &event).await? {
+            Ok(read) => read,
+            Err(start) => return Ok(start),
+        };
+        site(&permit).with_event(item, &event, properties, series, &manifest).await
     }
 
     /// A fresh permit, or the outcome where there is none.
@@ -206,7 +264,7 @@ impl Parts {
         subject: &Subject<'_>,
         permit: &Permit,
         event: &EventId,
-        head: Option<&EventHead>,
+        i_cal_u_id: Option<String>,
     ) -> Result<(), Setback> {
         if subject.item.found {
             // Nothing was notified; the reads have entries of their own.
@@ -218,7 +276,7 @@ impl Parts {
             tenant_id: subject.item.tenant_id.clone(),
             user_id: subject.user,
             event_id: event.clone(),
-            i_cal_u_id: head.map(|head| head.i_cal_u_id.clone()),
+            i_cal_u_id,
             caused_by: subject.cause.clone(),
         };
         self.audit.record(entry).await.map_err(|error| {
@@ -234,33 +292,42 @@ struct Site<'a> {
     record: &'a ObjectName,
     /// As it stood before Graph was read.
     existing: Option<&'a BookingRecord>,
+    /// When that was.
+    looked: Instant,
     permit: &'a Permit,
 }
 
 impl Site<'_> {
+    /// `properties` are the spaces, or the reason why there are none.
     async fn with_event(
         &self,
         item: &EventItem,
         event: &Event,
+        properties: Result<Vec<BookedResource>, String>,
+        series: Option<ReadSeries>,
         manifest: &ManifestId,
     ) -> Result<Start, Setback> {
-        // The event may have changed since the minimal read: the newer answer decides.
-        let resources = match decide::verdict(&event.head, manifest) {
-            Verdict::Books(resources) => resources,
-            Verdict::NoBooking => return self.without_booking().await,
-            Verdict::Malformed(error) => return Ok(Start::Done(malformed(item, &error))),
-            Verdict::OfSeries => return master(event),
-        };
         let scope = &self.permit.scope.spec;
-        let private_subject =
-            scope.booking.as_ref().map(|booking| booking.private_subject).unwrap_or_default();
         // The reference is immutable: a calendar that is followed by another object now keeps its records.
         let subscription = self
             .spec()
             .map(|spec| spec.subscription_ref.name.as_str())
             .or(self.permit.subscription.metadata.name.as_deref())
             .unwrap_or_default();
-        let desired = match spec::build(event, resources, private_subject, subscription) {
+        let private_subject =
+            scope.booking.as_ref().map(|booking| booking.private_subject).unwrap_or_default();
+        let keeping = Keeping { private_subject, subscription };
+        let booked = properties.and_then(|resources| {
+            let recurrence = series.as_ref().map(|series| series.filled(event, &resources, manifest));
+            let recurrence = recurrence.transpose().map_err(|error| error.to_string())?;
+            spec::build(event, resources, recurrence, keeping).map_err(|error| error.to_string())
+        });
+        let desired = booked.or_else(|reason| {
+            tracing::warn!(event = log_hash(&item.event_id), reason, "an event cannot be booked");
+            let outline = series.as_ref().and_then(|series| series.outlined(event));
+            spec::build_invalid(event, &reason, outline, keeping)
+        });
+        let desired = match desired {
             Ok(desired) => desired,
             Err(error) => {
                 tracing::warn!(event = log_hash(&item.event_id), %error, "an event does not fit into a BookingRecord");
@@ -281,7 +348,11 @@ impl Site<'_> {
             (Write::Nothing(outcome), _) => return Ok(Start::Done(outcome)),
             (Write::Create(spec), _) => {
                 let scope = &self.permit.subscription.spec.scope_ref.name;
-                (self.parts.records.create(self.record, scope, *spec).await, Outcome::Created)
+                let created = self.parts.records.create(self.record, scope, *spec).await;
+                if created == Ok(Written::Done) && self.looked.elapsed() > PROMPT {
+                    return Ok(Start::Over(Failure::Conflict));
+                }
+                (created, Outcome::Created)
             }
             (Write::Replace(spec, outcome), Some(existing)) => {
                 (self.parts.records.replace(existing, self.record, *spec).await, outcome)
@@ -308,21 +379,12 @@ fn scope_name(permit: &Permit) -> String {
     format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
-fn master(event: &Event) -> Result<Start, Setback> {
-    match event.series_master_id.as_deref().map(EventId::parse) {
-        Some(Ok(master)) => Ok(Start::Series(master)),
-        // Graph promises the id on every occurrence and exception.
-        None | Some(Err(_)) => Err(Setback::Failed(Failure::Rejected)),
-    }
-}
-
-fn malformed(item: &EventItem, error: &super::add_in::AddInError) -> Outcome {
-    tracing::warn!(event = log_hash(&item.event_id), %error, "the add-in's property is not taken; a record stays as it is");
-    Outcome::Malformed
-}
-
 /// What a failed read means to this start.
-fn started_over(subject: &Subject<'_>, place: &Place, error: &ReadError) -> Result<Start, Setback> {
+pub(super) fn started_over(
+    subject: &Subject<'_>,
+    place: &Place,
+    error: &ReadError,
+) -> Result<Start, Setback> {
     match reader::fault(error) {
         // Asking takes longer than the answer holds: the surroundings are slow, the item is not to blame.
         ReadFault::PermitEnded => Ok(Start::Over(Failure::KubernetesUnavailable)),

@@ -1,18 +1,23 @@
 //! The worker: leased items, at most so many at a time, each `read → decide → apply`.
 
 pub mod add_in;
+mod covered;
 mod decide;
 mod delivery;
 mod ending;
 mod event;
+#[cfg(test)]
+mod fixture;
 mod mailbox;
 mod metrics;
 mod outcome;
 mod permission;
 mod permit;
 mod reader;
+mod reading;
 mod records;
 mod resync;
+mod series;
 mod spec;
 mod subscriptions;
 mod tries;
@@ -30,6 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{covered::Covered, event::Parts, mailbox::Mailboxes, outcome::Setback, tries::Memory};
 pub use self::{
     delivery::DeliveryReports,
     metrics::WorkerMetrics,
@@ -39,9 +45,9 @@ pub use self::{
     reader::{ReadError, Reader, Wanted},
     records::Records,
     resync::{Listing, ResyncMetrics, ResyncParts, Resyncs},
+    series::Horizon,
     subscriptions::{ObjectName, Subscriptions},
 };
-use self::{event::Parts, mailbox::Mailboxes, outcome::Setback, tries::Memory};
 use crate::queue::{Backoff, Failure, Item, LeaseError, Leased, Queue, Retried};
 
 /// Looks that find nothing before an event counts as gone: Exchange may still be moving it.
@@ -102,6 +108,8 @@ pub struct WorkerParts {
     pub workers: usize,
     /// Reads of one mailbox in flight.
     pub mailbox_concurrency: usize,
+    /// How far ahead the occurrences of a series are listed.
+    pub horizon: Horizon,
     /// Waits between attempts.
     pub waits: Waits,
 }
@@ -130,6 +138,7 @@ impl Worker {
             metrics,
             workers,
             mailbox_concurrency,
+            horizon,
             waits,
         } = parts;
         let workers = workers.max(1);
@@ -143,6 +152,8 @@ impl Worker {
                 delivery: DeliveryReports::new(client),
                 audit,
                 mailboxes: Mailboxes::new(mailbox_concurrency),
+                horizon,
+                covered: Covered::default(),
             },
             metrics,
             memory: Memory::default(),

@@ -15,13 +15,13 @@ pub enum Outcome {
     Cancelled,
     /// The BookingRecord says it already.
     Unchanged,
+    /// The version that the notification tells of was read before: Graph was not asked.
+    Duplicate,
     /// The event books nothing and has no record.
     Unbooked,
     /// The booking is over; its record is left to expire.
     Ended,
-    /// The add-in's property is malformed; an existing record is left as it is.
-    Malformed,
-    /// The event does not fit into a BookingRecord; an existing record is left as it is.
+    /// Not even a BookingRecord that says why the event cannot be booked could hold it; an existing record is left as it is.
     Unfit,
     /// Reading is not allowed: consent, scope or subscription say so. Nothing was read.
     Denied,
@@ -42,9 +42,9 @@ impl Outcome {
         Self::Replaced,
         Self::Cancelled,
         Self::Unchanged,
+        Self::Duplicate,
         Self::Unbooked,
         Self::Ended,
-        Self::Malformed,
         Self::Unfit,
         Self::Denied,
         Self::WrongUser,
@@ -60,9 +60,9 @@ impl Outcome {
             Self::Replaced => "replaced",
             Self::Cancelled => "cancelled",
             Self::Unchanged => "unchanged",
+            Self::Duplicate => "duplicate",
             Self::Unbooked => "unbooked",
             Self::Ended => "ended",
-            Self::Malformed => "malformed",
             Self::Unfit => "unfit",
             Self::Denied => "denied",
             Self::WrongUser => "wrong_user",

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use roomkeeper_crds::AccessScope;
 use roomkeeper_graph::{
-    Cause, Decision, Event, EventHead, EventId, GoneReason, GraphError, ManifestId, Reason, TransportFault,
-    UserId,
+    Cause, Decision, Event, EventHead, EventId, GoneReason, GraphError, ManifestId, OccurrencePage,
+    PageToken, Reason, Series, TransportFault, UserId, Window,
 };
 use roomkeeper_service::scope_access::{ScopeAccessError, ScopeClients};
 
@@ -55,6 +55,24 @@ pub trait Reader: Send + Sync + 'static {
     /// # Errors
     /// See [`GraphError::decision`].
     async fn full(&self, scope: &AccessScope, wanted: &Wanted) -> Result<Event, ReadError>;
+
+    /// The series that an occurrence or exception is of; `None` where Graph names none.
+    ///
+    /// # Errors
+    /// See [`GraphError::decision`].
+    async fn master(&self, scope: &AccessScope, wanted: &Wanted) -> Result<Option<EventId>, ReadError>;
+
+    /// A page of the occurrences of a series: the first one, or the one that the last page named.
+    ///
+    /// # Errors
+    /// See [`GraphError::decision`].
+    async fn occurrences(
+        &self,
+        scope: &AccessScope,
+        wanted: &Wanted,
+        window: &Window,
+        page: Option<&PageToken>,
+    ) -> Result<OccurrencePage, ReadError>;
 }
 
 #[async_trait]
@@ -72,6 +90,23 @@ impl Reader for ScopeClients {
     async fn full(&self, scope: &AccessScope, wanted: &Wanted) -> Result<Event, ReadError> {
         let Wanted { cause, user, event, manifest } = wanted;
         Ok(self.client_for(scope).await?.event_full(cause, user, event, manifest).await?)
+    }
+
+    async fn master(&self, scope: &AccessScope, wanted: &Wanted) -> Result<Option<EventId>, ReadError> {
+        let Wanted { cause, user, event, .. } = wanted;
+        Ok(self.client_for(scope).await?.series_master(cause, user, event).await?)
+    }
+
+    async fn occurrences(
+        &self,
+        scope: &AccessScope,
+        wanted: &Wanted,
+        window: &Window,
+        page: Option<&PageToken>,
+    ) -> Result<OccurrencePage, ReadError> {
+        let Wanted { cause, user, event, manifest } = wanted;
+        let series = Series { master: event, manifest, window };
+        Ok(self.client_for(scope).await?.occurrences(cause, user, &series, page).await?)
     }
 }
 

@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use roomkeeper_crds::{
     access_scope::PrivateSubject,
     booking_record::{
-        AddInProperties, BookedResource, BookingRecordSpec, BookingState, Recurrence, SPEC_LIMIT_BYTES,
-        Sensitivity, SubscriptionRef,
+        AddInProperties, BookedResource, BookingRecordSpec, BookingState, INVALID_LIMIT, Recurrence,
+        SPEC_LIMIT_BYTES, Sensitivity, SubscriptionRef,
     },
 };
 use roomkeeper_graph::{Event, Sensitivity as GraphSensitivity};
@@ -29,17 +29,26 @@ pub(super) enum SpecError {
     TooLarge,
 }
 
+/// Whose record it is, and what of the event goes into it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keeping<'a> {
+    /// Whether the subject of a private or confidential event is kept.
+    pub(super) private_subject: PrivateSubject,
+    /// Name of the CalendarSubscription.
+    pub(super) subscription: &'a str,
+}
+
 /// Builds the spec of a standing booking.
 ///
 /// Times are cut to whole seconds, which is what the API server keeps: otherwise a record would never equal its event.
 pub(super) fn build(
     event: &Event,
     resources: Vec<BookedResource>,
-    private_subject: PrivateSubject,
-    subscription: &str,
+    recurrence: Option<Recurrence>,
+    keeping: Keeping<'_>,
 ) -> Result<BookingRecordSpec, SpecError> {
     let private = matches!(event.sensitivity, GraphSensitivity::Private | GraphSensitivity::Confidential);
-    let masked = private && private_subject == PrivateSubject::Mask;
+    let masked = private && keeping.private_subject == PrivateSubject::Mask;
     let subject = event.subject.clone().filter(|subject| !masked && !subject.is_empty());
     let mut attendees = event.attendees.clone();
     // Graph does not promise an order, and an order is no difference.
@@ -47,6 +56,36 @@ pub(super) fn build(
     attendees.dedup();
     let spec = BookingRecordSpec {
         attendees,
+        location: resources.iter().find_map(|resource| resource.location.clone()),
+        organizer: event.organizer.clone(),
+        subject,
+        single_value_extended_properties: AddInProperties { invalid: None, resources },
+        ..bare(event, recurrence, keeping)
+    };
+    check(&spec)?;
+    Ok(spec)
+}
+
+/// Builds the spec of an event that cannot be booked: the reason, and of the event no more than tells which one it is and when it
+/// is over.
+pub(super) fn build_invalid(
+    event: &Event,
+    reason: &str,
+    recurrence: Option<Recurrence>,
+    keeping: Keeping<'_>,
+) -> Result<BookingRecordSpec, SpecError> {
+    let reason = reason.chars().take(INVALID_LIMIT).collect();
+    let mut spec = bare(event, recurrence, keeping);
+    spec.single_value_extended_properties = AddInProperties { invalid: Some(reason), resources: Vec::new() };
+    // An end before its start is one of the reasons, and the schema does not take it.
+    spec.date_time_to = spec.date_time_to.max(spec.date_time_from.clone());
+    check(&spec)?;
+    Ok(spec)
+}
+
+fn bare(event: &Event, recurrence: Option<Recurrence>, keeping: Keeping<'_>) -> BookingRecordSpec {
+    BookingRecordSpec {
+        attendees: Vec::new(),
         i_cal_u_id: event.head.i_cal_u_id.clone(),
         change_key: event.head.change_key.clone(),
         date_time_from: seconds(event.start),
@@ -54,9 +93,9 @@ pub(super) fn build(
         event_id: event.head.id.as_str().to_owned(),
         is_all_day: event.is_all_day,
         last_modified_date_time: seconds(event.head.last_modified),
-        location: resources.iter().find_map(|resource| resource.location.clone()),
-        organizer: event.organizer.clone(),
-        recurrence_pattern: event.recurrence.as_ref().map(recurrence).transpose()?,
+        location: None,
+        organizer: None,
+        recurrence_pattern: recurrence,
         sensitivity: match event.sensitivity {
             GraphSensitivity::Normal => Sensitivity::Normal,
             GraphSensitivity::Personal => Sensitivity::Personal,
@@ -64,16 +103,14 @@ pub(super) fn build(
             GraphSensitivity::Confidential => Sensitivity::Confidential,
         },
         series_master_id: event.series_master_id.clone(),
-        subject,
-        single_value_extended_properties: AddInProperties { invalid: None, resources },
+        subject: None,
+        single_value_extended_properties: AddInProperties::default(),
         state: BookingState::Booked,
-        subscription_ref: SubscriptionRef { name: subscription.to_owned() },
-    };
-    check(&spec)?;
-    Ok(spec)
+        subscription_ref: SubscriptionRef { name: keeping.subscription.to_owned() },
+    }
 }
 
-fn seconds(time: Timestamp) -> Time {
+pub(super) fn seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
@@ -174,8 +211,26 @@ mod tests {
         add_in::parse(&value.to_string(), &manifest).unwrap()
     }
 
+    fn keep(event: &Event, private_subject: PrivateSubject) -> Result<BookingRecordSpec, SpecError> {
+        let recurrence = event.recurrence.as_ref().map(recurrence).transpose()?;
+        build(event, resources(), recurrence, Keeping { private_subject, subscription: "user1" })
+    }
+
     fn built(event: &Event) -> Result<BookingRecordSpec, SpecError> {
-        build(event, resources(), PrivateSubject::Mask, "user1")
+        keep(event, PrivateSubject::Mask)
+    }
+
+    #[test]
+    fn of_an_event_that_cannot_be_booked_only_reason_and_time_are_kept() {
+        let keeping = Keeping { private_subject: PrivateSubject::Store, subscription: "user1" };
+        let spec = build_invalid(&event(), &"why ".repeat(100), None, keeping).unwrap();
+        let properties = &spec.single_value_extended_properties;
+        assert_eq!(properties.invalid.as_ref().unwrap().chars().count(), INVALID_LIMIT);
+        assert!(properties.resources.is_empty() && spec.attendees.is_empty());
+        assert_eq!((spec.subject, spec.organizer, spec.location), (None, None, None));
+        let odd = Event { end: "2026-11-24T08:00:00Z".parse().unwrap(), ..event() };
+        let spec = build_invalid(&odd, "why", None, keeping).unwrap();
+        assert_eq!(spec.date_time_to, spec.date_time_from, "the schema takes no end before the start");
     }
 
     #[test]
@@ -212,7 +267,7 @@ mod tests {
         ] {
             let event = Event { sensitivity, ..event() };
             assert_eq!(built(&event).unwrap().subject.is_none(), masked, "{sensitivity:?}");
-            let stored = build(&event, resources(), PrivateSubject::Store, "user1").unwrap();
+            let stored = keep(&event, PrivateSubject::Store).unwrap();
             assert_eq!(stored.subject.as_deref(), Some("Budget"));
         }
     }

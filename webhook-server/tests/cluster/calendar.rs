@@ -13,7 +13,7 @@ use jiff::{Timestamp, ToSpan as _};
 use roomkeeper_crds::AccessScope;
 use roomkeeper_graph::{
     BookedEvent, BookedPage, Cause, Decision, Event, EventHead, EventId, EventType, GoneReason, GraphError,
-    ManifestId, PageToken, Purpose, Refusal, Sensitivity, UserId,
+    ManifestId, Occurrence, OccurrencePage, PageToken, Purpose, Refusal, Sensitivity, UserId, Window,
 };
 use roomkeeper_webhook_server::worker::{Listing, ReadError, Reader, Wanted};
 use serde_json::json;
@@ -45,6 +45,7 @@ impl Calendar {
                 head: event.head.clone(),
                 start: event.start,
                 end: event.end,
+                is_all_day: event.is_all_day,
                 recurrence: event.recurrence.clone(),
             })
             .collect()
@@ -130,6 +131,33 @@ impl Reader for Reads {
             release.await.unwrap();
         }
         answer
+    }
+
+    async fn master(&self, _: &AccessScope, wanted: &Wanted) -> Result<Option<EventId>, ReadError> {
+        let event = self.calendar.get(wanted, Purpose::EventMinimalRead)?;
+        Ok(event.series_master_id.map(|id| EventId::parse(&id).unwrap()))
+    }
+
+    async fn occurrences(
+        &self,
+        _: &AccessScope,
+        wanted: &Wanted,
+        _: &Window,
+        page: Option<&PageToken>,
+    ) -> Result<OccurrencePage, ReadError> {
+        assert_eq!(page, None, "there is one page");
+        self.log.lock().unwrap().push(Purpose::Occurrences);
+        // Of a series there is the first occurrence.
+        let master = self.calendar.get(wanted, Purpose::Occurrences)?;
+        let occurrence = Occurrence {
+            is_exception: false,
+            is_cancelled: false,
+            start: master.start,
+            end: master.end,
+            original_start: Some(master.start),
+            add_in_value: master.head.add_in_value,
+        };
+        Ok(OccurrencePage { occurrences: vec![occurrence], next: None })
     }
 }
 

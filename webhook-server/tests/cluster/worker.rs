@@ -20,12 +20,12 @@ use roomkeeper_graph::{
 use roomkeeper_service::health::Health;
 use roomkeeper_webhook_server::{
     queue::{
-        Backoff, Item, LifecycleEvents, LifecycleItem, Queue as _,
+        Backoff, EventItem, Item, LifecycleEvents, LifecycleItem, Queue as _,
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
-        Listing, LivePermissions, Permissions, Reader, ResyncMetrics, ResyncParts, Resyncs, Subscriptions,
-        Waits, Worker, WorkerMetrics, WorkerParts,
+        Horizon, Listing, LivePermissions, Permissions, Reader, ResyncMetrics, ResyncParts, Resyncs,
+        Subscriptions, Waits, Worker, WorkerMetrics, WorkerParts,
     },
 };
 use serde_json::json;
@@ -84,6 +84,7 @@ impl Running {
             metrics: WorkerMetrics::new(&registry).unwrap(),
             workers: 4,
             mailbox_concurrency: 2,
+            horizon: Horizon::of_days(365),
             waits: Waits { failed: fast, short: fast },
         });
         let running = tokio::spawn(Arc::clone(&worker).run(stop.clone()));
@@ -257,7 +258,7 @@ async fn an_event_that_graph_said_was_deleted_is_gone_at_once() {
 }
 
 #[tokio::test]
-async fn a_malformed_property_leaves_the_record_as_it_is() {
+async fn a_malformed_property_books_nothing_and_says_why() {
     let world = World::new("malformed").await;
     let calendar = Arc::new(Calendar::default());
     calendar.put(event(1));
@@ -267,9 +268,53 @@ async fn a_malformed_property_leaves_the_record_as_it_is() {
     malformed.head.add_in_value = Some(r#"{"version":2}"#.to_owned());
     calendar.put(malformed);
     worker.work(world.item()).await;
-    assert_eq!(worker.done("malformed"), 1);
     let record = world.record().await.unwrap();
-    assert_eq!((record.spec.state, record.metadata.generation), (BookingState::Booked, Some(1)));
+    assert_eq!((record.spec.state, record.metadata.generation), (BookingState::Booked, Some(2)));
+    let properties = &record.spec.single_value_extended_properties;
+    assert_eq!(properties.invalid.as_deref(), Some("the add-in's property has another version than 1"));
+    assert!(properties.resources.is_empty());
+    assert_eq!((record.spec.subject, record.spec.organizer), (None, None), "no more than tells when it ends");
+    calendar.put(event(3));
+    worker.work(world.item()).await;
+    let record = world.record().await.unwrap();
+    assert_eq!(record.spec.single_value_extended_properties.invalid, None);
+    assert_eq!(record.spec.single_value_extended_properties.resources.len(), 1);
+}
+
+/// Two to four notifications tell of one version, in any order and again later.
+#[tokio::test]
+async fn what_was_read_costs_no_further_read() {
+    let world = World::new("coalesced").await;
+    let calendar = Arc::new(Calendar::default());
+    let reads = Reads::of(&calendar);
+    let worker = Running::start(&world, Arc::clone(&reads) as _).await;
+    let other = Reads::of(&calendar);
+    let second = Running::start(&world, Arc::clone(&other) as _).await;
+    let told = |version: u32| {
+        let Item::V1Event(item) = world.item() else { panic!("not an event") };
+        Item::V1Event(EventItem { version: Some(format!("version-{version}")), ..item })
+    };
+    calendar.put(event(1));
+    worker.work(told(1)).await;
+    for _ in 0..3 {
+        worker.work(told(1)).await;
+        second.work(told(1)).await;
+    }
+    calendar.put(event(2));
+    worker.work(told(2)).await;
+    // What is late of the first version is news to the second pod, once.
+    for version in [1, 2, 1, 2] {
+        worker.work(told(version)).await;
+        second.work(told(version)).await;
+    }
+    let minimal =
+        |reads: &Reads| reads.log().iter().filter(|purpose| **purpose == Purpose::EventMinimalRead).count();
+    assert_eq!((minimal(&reads), minimal(&other)), (2, 1));
+    assert_eq!(world.record().await.unwrap().spec.change_key, "version-2");
+    assert_eq!(worker.done("duplicate"), 7);
+    assert_eq!(worker.notifications().len(), 9, "each notification has its entry");
+    second.work(world.item()).await;
+    assert_eq!(minimal(&other), 2, "a notification that names no version is read");
 }
 
 #[tokio::test]
@@ -293,6 +338,8 @@ async fn an_occurrence_is_recorded_under_its_series() {
     let mut occurrence = event(1);
     occurrence.head.event_type = EventType::Occurrence;
     occurrence.series_master_id = Some("AAMkAD_master=".to_owned());
+    // Whether an occurrence shows what its series carries is not documented.
+    occurrence.head.add_in_value = None;
     calendar.put(occurrence);
     let mut master = event(7);
     master.head.id = EventId::parse("AAMkAD_master=").unwrap();
@@ -313,7 +360,10 @@ async fn an_occurrence_is_recorded_under_its_series() {
         Some(roomkeeper_crds::name::booking_record(TENANT, USER, "AAMkAD_master=").as_str())
     );
     assert_eq!(records[0].spec.event_id, "AAMkAD_master=");
-    assert_eq!(records[0].spec.recurrence_pattern.as_ref().unwrap().pattern.type_, "weekly");
+    let recurrence = records[0].spec.recurrence_pattern.as_ref().unwrap();
+    assert_eq!(recurrence.pattern.type_, "weekly");
+    assert_eq!(recurrence.occurrences, [records[0].spec.date_time_from.clone()]);
+    assert!(recurrence.listed_until.is_some() && recurrence.exceptions.is_empty());
 }
 
 #[tokio::test]

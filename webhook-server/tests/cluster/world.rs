@@ -76,6 +76,7 @@ impl World {
             subscription_uid: self.subscription.uid().unwrap(),
             deleted: false,
             found: false,
+            version: None,
             received_at: Timestamp::now(),
         })
     }

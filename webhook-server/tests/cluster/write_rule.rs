@@ -8,6 +8,7 @@ use roomkeeper_crds::booking_record::BookingState;
 
 use super::{
     calendar::{Calendar, Held, Reads, event},
+    cluster::until,
     worker::Running,
     world::{EVENT, World},
 };
@@ -137,4 +138,22 @@ async fn a_record_that_was_deleted_and_made_again_meanwhile_is_not_altered() {
         ("version-3", Some(1)),
         "the new object of the same name was not replaced"
     );
+}
+
+/// A create cannot be made to depend on what was looked at.
+#[tokio::test]
+async fn a_record_that_was_made_and_deleted_meanwhile_comes_back_only_as_the_event_is_now() {
+    let race = Race::new().await;
+    let held = race.hold_at(1).await;
+    let looked = std::time::Instant::now();
+    race.calendar.put(event(2));
+    race.fast.work(race.world.item()).await;
+    race.calendar.remove(EVENT);
+    race.delete_record().await;
+    let slow = std::time::Duration::from_secs(1);
+    until("the look to be old", async || (looked.elapsed() > slow).then_some(())).await;
+    race.let_go(held).await;
+    let record = race.world.record().await.unwrap();
+    assert_eq!(record.spec.state, BookingState::Cancelled, "it looked again, and the event was gone");
+    assert_eq!(race.slow.done("cancelled"), 1);
 }

@@ -246,6 +246,7 @@ pub(crate) fn event(event_id: &str, deleted: bool, millis: i64) -> Item {
         subscription_uid: "0b0f1d4e-6f0b-4f3c-9e2e-6b1d8a2c4e11".to_owned(),
         deleted,
         found: false,
+        version: None,
         received_at: jiff::Timestamp::from_millisecond(millis).unwrap(),
     })
 }

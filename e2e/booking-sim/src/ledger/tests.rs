@@ -6,6 +6,7 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn wanted(resource: &str, start: i64, end: i64) -> Wanted {
     Wanted {
+        all_day: false,
         resource_id: resource.to_owned(),
         start: Timestamp::from_second(start).unwrap(),
         end: Timestamp::from_second(end).unwrap(),

@@ -1,6 +1,6 @@
 //! Attendees of the same tenant get their copy of a meeting, and hear of its changes.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     Change,
     content::Event,
+    series::is_retimed,
     store::{Calendars, change},
 };
 use crate::{directory::Directory, subscriptions::ChangeType};
@@ -43,6 +44,10 @@ pub(super) fn follow(
         let mailbox = (tenant, *user);
         match calendars.copy_mut(mailbox, &after.i_cal_u_id) {
             Some(copy) => {
+                // What the attendee made of occurrences that are no more is gone with them.
+                if is_retimed(&copy.shared, &after.shared) {
+                    copy.private.changes = Arc::default();
+                }
                 copy.shared = after.shared.clone();
                 copy.is_cancelled = false;
                 copy.touch(now);

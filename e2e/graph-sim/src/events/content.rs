@@ -1,12 +1,16 @@
 //! An event as it is stored.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{ids, zone::Moment};
+use super::{
+    ids,
+    series::{Changes, PrivateChanges, Rule},
+    zone::Moment,
+};
 use crate::odata::PropertyId;
 
 /// A name and an address.
@@ -37,7 +41,9 @@ pub(super) struct Shared {
     pub(super) attendees: Vec<Attendee>,
     pub(super) importance: &'static str,
     pub(super) sensitivity: &'static str,
-    pub(super) recurrence: Option<Value>,
+    pub(super) recurrence: Option<Rule>,
+    /// What became of single occurrences.
+    pub(super) changes: Arc<Changes>,
     pub(super) response_requested: bool,
     pub(super) allow_new_time_proposals: bool,
     pub(super) hide_attendees: bool,
@@ -52,6 +58,8 @@ pub(super) struct Private {
     pub(super) categories: Vec<String>,
     pub(super) transaction_id: Option<String>,
     pub(super) extended: BTreeMap<PropertyId, String>,
+    /// What of single occurrences is this copy's own.
+    pub(super) changes: Arc<PrivateChanges>,
 }
 
 impl Default for Private {
@@ -63,8 +71,18 @@ impl Default for Private {
             categories: Vec::new(),
             transaction_id: None,
             extended: BTreeMap::new(),
+            changes: Arc::default(),
         }
     }
+}
+
+/// The series that an occurrence belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct PartOf {
+    pub(super) master_id: String,
+    pub(super) master_immutable_id: String,
+    pub(super) original_start: Timestamp,
+    pub(super) is_exception: bool,
 }
 
 /// One copy of an event, in one mailbox.
@@ -81,6 +99,8 @@ pub(super) struct Event {
     pub(super) organizer: Person,
     pub(super) is_organizer: bool,
     pub(super) is_cancelled: bool,
+    /// Of occurrences, which are never stored: they are made from their series when they are asked for.
+    pub(super) part_of: Option<PartOf>,
     pub(super) shared: Shared,
     pub(super) private: Private,
 }
@@ -104,6 +124,7 @@ impl Event {
             organizer,
             is_organizer: true,
             is_cancelled: false,
+            part_of: None,
             shared,
             private,
         }

@@ -136,7 +136,7 @@ fn page(call: &Call<'_>, mailbox: MailboxKey) -> Result<Reply, GraphError> {
     match token.place {
         Place::Snapshot { after, since } => {
             let mut entries =
-                calendars.numbered_after(mailbox, after).filter(|(_, event)| window.holds(event));
+                calendars.numbered_after(mailbox, after).filter(|(_, event)| window.holds_event(event));
             let page: Vec<(u64, &Event)> = entries.by_ref().take(size).collect();
             let values = page.iter().map(|(_, event)| whole(event)).collect();
             match page.last().filter(|_| entries.next().is_some()) {
@@ -156,7 +156,7 @@ fn page(call: &Call<'_>, mailbox: MailboxKey) -> Result<Reply, GraphError> {
                 .take(size)
                 .map(|(id, immutable_id)| if call.prefer.immutable_ids { immutable_id } else { id })
                 .map(|id| match calendars.get(mailbox, id) {
-                    Some(event) if window.holds(event) => whole(event),
+                    Some(event) if window.holds_event(event) => whole(event),
                     _ => json!({"@removed": {"reason": "deleted"}, "id": id}),
                 })
                 .collect();

@@ -1,6 +1,6 @@
 //! The calls on events.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{Method, StatusCode};
 use serde_json::Value;
@@ -11,6 +11,7 @@ use super::{
     content::{Event, Person},
     ids,
     list::{View, list},
+    series::{self, Slot, occurrence},
     store::{MailboxKey, change},
     write,
 };
@@ -49,26 +50,40 @@ pub(super) async fn read(
     Ok(reply)
 }
 
-/// `/users/{id}/events/{id}`.
-pub(crate) async fn item(call: &Call<'_>, user: &str, id: &str) -> Result<Reply, GraphError> {
+/// `/users/{id}/events/{id}`, and with `in_calendar` `/users/{id}/calendar/events/{id}`, where only the calendar's own
+/// folder is looked at.
+pub(crate) async fn item(
+    call: &Call<'_>,
+    user: &str,
+    id: &str,
+    in_calendar: bool,
+) -> Result<Reply, GraphError> {
     let user = enter(call, user)?;
     let _slot = slot(call, &user)?;
-    if !ids::is_well_formed(id) {
-        return Err(GraphError::new(StatusCode::BAD_REQUEST, "ErrorInvalidIdMalformed", "Id is malformed."));
-    }
+    well_formed(id)?;
     if call.request.method == Method::GET {
         // What is read may be old by the time that it arrives.
-        let reply = get(call, &user, id);
+        let reply = get(call, &user, id, in_calendar);
         slow(call).await;
         return reply;
     }
     call.query.only(&[])?;
     let body = if call.request.method == Method::PATCH { Some(call.request.json()?) } else { None };
     slow(call).await;
+    if !in_calendar && lock(&call.app.calendars).deleted(mailbox(call, &user), id).is_some() {
+        return Err(GraphError::not_simulated("writes to deleted items"));
+    }
     match body {
         Some(body) => update(call, &user, id, &body),
         None => delete(call, &user, id),
     }
+}
+
+pub(super) fn well_formed(id: &str) -> Result<(), GraphError> {
+    if ids::is_well_formed(id) {
+        return Ok(());
+    }
+    Err(GraphError::new(StatusCode::BAD_REQUEST, "ErrorInvalidIdMalformed", "Id is malformed."))
 }
 
 async fn slow(call: &Call<'_>) {
@@ -120,7 +135,7 @@ fn enter(call: &Call<'_>, key: &str) -> Result<Arc<User>, GraphError> {
     ))
 }
 
-fn not_found() -> GraphError {
+pub(super) fn not_found() -> GraphError {
     GraphError::new(
         StatusCode::NOT_FOUND,
         "ErrorItemNotFound",
@@ -152,21 +167,28 @@ pub(super) fn applied(call: &Call<'_>, reply: Reply) -> Reply {
     }
 }
 
-fn get(call: &Call<'_>, user: &User, id: &str) -> Result<Reply, GraphError> {
+fn get(call: &Call<'_>, user: &User, id: &str, in_calendar: bool) -> Result<Reply, GraphError> {
     call.query.only(&["$select", "$expand"])?;
     let view = View::of(call)?;
     let calendars = lock(&call.app.calendars);
-    let event = calendars.get(mailbox(call, user), id).ok_or_else(not_found)?;
+    let mailbox = mailbox(call, user);
+    let deleted = || calendars.deleted(mailbox, id).filter(|_| !in_calendar).map(|event| (event, None));
+    let (event, slot) = calendars.locate(mailbox, id).or_else(deleted).ok_or_else(not_found)?;
     // Right after a change an item may not be found (graph-facts §3.4).
     if event.modified > call.app.clock.now() - call.app.faults.not_found_after_change() {
         return Err(not_found());
     }
-    Ok(applied(call, Reply::ok(view.entity(call, user, event))))
+    Ok(applied(call, Reply::ok(view.entity(call, user, &shown(event, slot)))))
 }
 
 /// A write shows the whole event.
 fn whole(call: &Call<'_>, user: &User, event: &Event) -> Value {
-    View { selected: None, expanded: Vec::new() }.entity(call, user, event)
+    View::whole().entity(call, user, event)
+}
+
+/// The event itself, or an occurrence of it.
+fn shown(event: &Event, slot: Option<Slot>) -> Cow<'_, Event> {
+    slot.map_or(Cow::Borrowed(event), |slot| Cow::Owned(occurrence(event, &slot)))
 }
 
 fn create(call: &Call<'_>, user: &User, body: &Value) -> Result<Reply, GraphError> {
@@ -200,20 +222,27 @@ fn update(call: &Call<'_>, user: &User, id: &str, body: &Value) -> Result<Reply,
     let now = call.app.clock.now();
     let directory = lock(&call.app.directory);
     let mut calendars = lock(&call.app.calendars);
-    let event = calendars.get_mut(mailbox, id).ok_or_else(not_found)?;
-    unchanged(call, event)?;
-    let before = event.clone();
-    let (mut shared, mut private) = (event.shared.clone(), event.private.clone());
-    write::update(body, &mut shared, &mut private)?;
-    (event.shared, event.private) = (shared, private);
-    event.touch(now);
-    let after = event.clone();
+    let (before, slot) = calendars.locate(mailbox, id).ok_or_else(not_found)?;
+    unchanged(call, before)?;
+    let before = before.clone();
+    let mut after = before.clone();
+    match &slot {
+        // An edit of an occurrence is one of its series (graph-facts §3.4).
+        Some(slot) => series::update(&mut after, slot, body)?,
+        None => write::update(body, &mut after.shared, &mut after.private)?,
+    }
+    after.touch(now);
+    *calendars.get_mut(mailbox, &before.id).ok_or_else(not_found)? = after.clone();
     let mut changes = vec![change(mailbox, &after, ChangeType::Updated)];
     changes.extend(follow(&mut calendars, &directory, call.caller.tenant, Some(&before), &after, now));
     calendars.record(&changes);
     drop((calendars, directory));
     publish(call.app, changes);
-    Ok(applied(call, Reply::ok(whole(call, user, &after))))
+    if call.prefer.minimal {
+        return Ok(applied(call, Reply::no_content()));
+    }
+    let slot = slot.and_then(|slot| series::on(&after, slot.date));
+    Ok(applied(call, Reply::ok(whole(call, user, &shown(&after, slot)))))
 }
 
 fn delete(call: &Call<'_>, user: &User, id: &str) -> Result<Reply, GraphError> {
@@ -221,10 +250,25 @@ fn delete(call: &Call<'_>, user: &User, id: &str) -> Result<Reply, GraphError> {
     let now = call.app.clock.now();
     let directory = lock(&call.app.directory);
     let mut calendars = lock(&call.app.calendars);
-    unchanged(call, calendars.get(mailbox, id).ok_or_else(not_found)?)?;
-    let (event, deleted) = calendars.remove(mailbox, id).ok_or_else(not_found)?;
-    let mut changes: Vec<Change> = vec![deleted];
-    changes.extend(end(&mut calendars, &directory, call.caller.tenant, &event, now));
+    let (before, slot) = calendars.locate(mailbox, id).ok_or_else(not_found)?;
+    unchanged(call, before)?;
+    let mut changes: Vec<Change> = Vec::new();
+    if let Some(slot) = slot {
+        let before = before.clone();
+        let mut after = before.clone();
+        series::cancel(&mut after, slot.date);
+        after.touch(now);
+        *calendars.get_mut(mailbox, &before.id).ok_or_else(not_found)? = after.clone();
+        changes.push(change(mailbox, &after, ChangeType::Updated));
+        changes.extend(follow(&mut calendars, &directory, call.caller.tenant, Some(&before), &after, now));
+    } else {
+        let (event, deleted) = calendars.remove(mailbox, id).ok_or_else(not_found)?;
+        changes.push(deleted);
+        changes.extend(end(&mut calendars, &directory, call.caller.tenant, &event, now));
+        if call.app.settings.deleted_stay_readable {
+            calendars.bury(mailbox, event, now);
+        }
+    }
     calendars.record(&changes);
     drop((calendars, directory));
     publish(call.app, changes);

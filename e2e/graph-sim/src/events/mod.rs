@@ -3,6 +3,7 @@
 mod attendee_copies;
 mod concurrency;
 mod content;
+mod custom_zone;
 mod delta;
 mod filter;
 mod handlers;
@@ -12,6 +13,7 @@ mod parts;
 mod recurrence;
 mod relocation;
 mod render;
+mod series;
 mod store;
 mod window;
 mod windows_zones;
@@ -22,9 +24,10 @@ use uuid::Uuid;
 
 pub(crate) use self::{
     concurrency::Concurrency,
+    custom_zone::set_custom_zone,
     delta::{DeltaChange, DeltaTokens, calendar_view_delta},
     handlers::{collection, item},
-    list::calendar_view,
+    list::{calendar_view, instances},
     relocation::relocate,
     store::Calendars,
     zone::Zone,

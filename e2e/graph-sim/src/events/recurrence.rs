@@ -1,16 +1,27 @@
-//! `patternedRecurrence`: checked for its shape, and shown with every member (graph-facts §6.1).
+//! `patternedRecurrence`, read and checked for its shape (graph-facts §6.1).
 
 use http::StatusCode;
 use jiff::civil::Date;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::zone::Zone;
+use super::{
+    series::{DAYS, Ending, Kind, Pattern, Rule},
+    zone::Zone,
+};
 use crate::{
     errors::GraphError,
     odata::{self, Given, Members},
 };
 
-const DAYS: &[&str] = &["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+const KINDS: [(&str, Kind); 6] = [
+    ("daily", Kind::Daily),
+    ("weekly", Kind::Weekly),
+    ("absoluteMonthly", Kind::AbsoluteMonthly),
+    ("relativeMonthly", Kind::RelativeMonthly),
+    ("absoluteYearly", Kind::AbsoluteYearly),
+    ("relativeYearly", Kind::RelativeYearly),
+];
+const INDEXES: [&str; 5] = ["first", "second", "third", "fourth", "last"];
 
 fn invalid(why: &str) -> GraphError {
     GraphError::new(
@@ -20,8 +31,8 @@ fn invalid(why: &str) -> GraphError {
     )
 }
 
-/// The recurrence as it is shown. `zone` is that of the event's start.
-pub(super) fn read(value: &Value, zone: &Zone) -> Result<Value, GraphError> {
+/// `zone` is that of the event's start.
+pub(super) fn read(value: &Value, zone: &Zone) -> Result<Rule, GraphError> {
     let mut members = Members::new(value, "recurrence", "patternedRecurrence")?;
     let (Given::Value(pattern_value), Given::Value(range_value)) =
         (members.take("pattern"), members.take("range"))
@@ -29,50 +40,55 @@ pub(super) fn read(value: &Value, zone: &Zone) -> Result<Value, GraphError> {
         return Err(invalid("pattern and range are both needed."));
     };
     members.end()?;
-    Ok(json!({"pattern": pattern(pattern_value)?, "range": range(range_value, zone)?}))
+    range(range_value, pattern(pattern_value)?, zone)
 }
 
-fn pattern(value: &Value) -> Result<Value, GraphError> {
+fn pattern(value: &Value) -> Result<Pattern, GraphError> {
     let mut members = Members::new(value, "pattern", "recurrencePattern")?;
-    let kinds = ["daily", "weekly", "absoluteMonthly", "relativeMonthly", "absoluteYearly", "relativeYearly"];
-    let kind = members.choice("type", &kinds)?.ok_or_else(|| invalid("the pattern's type is missing."))?;
+    let type_name = members.choice("type", &KINDS.map(|(name, _)| name))?;
+    let (type_name, kind) = type_name
+        .and_then(|given| KINDS.into_iter().find(|(name, _)| *name == given))
+        .ok_or_else(|| invalid("the pattern's type is missing."))?;
     let interval = members.int("interval")?.unwrap_or(0);
     let month = members.int("month")?.unwrap_or(0);
     let day_of_month = members.int("dayOfMonth")?.unwrap_or(0);
-    let first_day = members.choice("firstDayOfWeek", DAYS)?.unwrap_or("sunday");
-    let index = members.choice("index", &["first", "second", "third", "fourth", "last"])?.unwrap_or("first");
+    let day = |name: &str| DAYS.into_iter().find(|(known, _)| *known == name).map(|(_, day)| day);
+    let first_day = members.choice("firstDayOfWeek", &DAYS.map(|(name, _)| name))?.and_then(day);
+    let index_name = members.choice("index", &INDEXES)?.unwrap_or("first");
     let mut days = Vec::new();
-    for day in members.list("daysOfWeek")?.value().into_iter().flatten() {
-        let day = DAYS.iter().find(|known| day.as_str() == Some(**known));
-        days.push(*day.ok_or_else(|| GraphError::wrong_type("daysOfWeek", "microsoft.graph.dayOfWeek"))?);
+    for given in members.list("daysOfWeek")?.value().into_iter().flatten() {
+        let day = given.as_str().and_then(day);
+        days.push(day.ok_or_else(|| GraphError::wrong_type("daysOfWeek", "microsoft.graph.dayOfWeek"))?);
     }
     members.end()?;
     if !(1..=999).contains(&interval) {
         return Err(invalid("interval must be from 1 to 999."));
     }
-    let needs_days = matches!(kind, "weekly" | "relativeMonthly" | "relativeYearly");
+    let needs_days = matches!(kind, Kind::Weekly | Kind::RelativeMonthly | Kind::RelativeYearly);
     if needs_days && days.is_empty() {
         return Err(invalid("daysOfWeek is needed for this type."));
     }
-    let needs_date = matches!(kind, "absoluteMonthly" | "absoluteYearly");
+    let needs_date = matches!(kind, Kind::AbsoluteMonthly | Kind::AbsoluteYearly);
     if needs_date && !(1..=31).contains(&day_of_month) {
         return Err(invalid("dayOfMonth must be from 1 to 31 for this type."));
     }
-    if kind.ends_with("Yearly") && !(1..=12).contains(&month) {
+    if matches!(kind, Kind::AbsoluteYearly | Kind::RelativeYearly) && !(1..=12).contains(&month) {
         return Err(invalid("month must be from 1 to 12 for this type."));
     }
-    Ok(json!({
-        "type": kind,
-        "interval": interval,
-        "month": month,
-        "dayOfMonth": day_of_month,
-        "daysOfWeek": days,
-        "firstDayOfWeek": first_day,
-        "index": index,
-    }))
+    Ok(Pattern {
+        kind,
+        type_name,
+        interval,
+        month,
+        day_of_month,
+        days,
+        first_day: first_day.unwrap_or(jiff::civil::Weekday::Sunday),
+        index: INDEXES.iter().position(|name| *name == index_name).map_or(1, |place| place + 1),
+        index_name,
+    })
 }
 
-fn range(value: &Value, zone: &Zone) -> Result<Value, GraphError> {
+fn range(value: &Value, pattern: Pattern, zone: &Zone) -> Result<Rule, GraphError> {
     let mut members = Members::new(value, "range", "recurrenceRange")?;
     let kind = members
         .choice("type", &["endDate", "noEnd", "numbered"])?
@@ -86,31 +102,31 @@ fn range(value: &Value, zone: &Zone) -> Result<Value, GraphError> {
     let count = members.int("numberOfOccurrences")?.unwrap_or(0);
     let named = members.text("recurrenceTimeZone")?.value().filter(|name| !name.is_empty());
     members.end()?;
-    if let Some(name) = named {
-        Zone::named(name).ok_or_else(|| Zone::unsupported(name))?;
-    }
-    match kind {
-        "endDate" if end.is_none_or(|end| end < start) => {
-            return Err(invalid("endDate is missing or before startDate."));
+    let zone = match named {
+        Some(name) => Zone::named(name).ok_or_else(|| Zone::unsupported(name))?,
+        None => zone.clone(),
+    };
+    let ending = match kind {
+        "endDate" => end.filter(|end| *end >= start).map(Ending::On),
+        "numbered" => {
+            usize::try_from(count).ok().filter(|count| (1..=999).contains(count)).map(Ending::After)
         }
-        "numbered" if !(1..=999).contains(&count) => {
-            return Err(invalid("numberOfOccurrences must be from 1 to 999."));
-        }
-        _ => {}
-    }
-    let end =
-        end.filter(|_| kind == "endDate").map_or_else(|| "0001-01-01".to_owned(), |end| end.to_string());
-    Ok(json!({
-        "type": kind,
-        "startDate": start.to_string(),
-        "endDate": end,
-        "recurrenceTimeZone": named.unwrap_or_else(|| zone.name()),
-        "numberOfOccurrences": if kind == "numbered" { count } else { 0 },
-    }))
+        _ => Some(Ending::Never),
+    };
+    let ending = ending.ok_or_else(|| {
+        invalid(if kind == "endDate" {
+            "endDate is missing or before startDate."
+        } else {
+            "numberOfOccurrences must be from 1 to 999."
+        })
+    })?;
+    Ok(Rule { pattern, start, ending, zone })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -120,7 +136,7 @@ mod tests {
         };
         let range = json!({"type": "noEnd", "startDate": "2026-11-23"});
         let weekly = json!({"type": "weekly", "interval": 1, "daysOfWeek": ["monday"]});
-        let shown = read(weekly.clone(), range.clone()).unwrap();
+        let shown = read(weekly.clone(), range.clone()).unwrap().show();
         assert_eq!(shown["pattern"]["dayOfMonth"], 0);
         assert_eq!(shown["range"]["endDate"], "0001-01-01");
         assert_eq!(shown["range"]["recurrenceTimeZone"], "UTC");

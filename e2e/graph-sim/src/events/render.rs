@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    content::{Attendee, Event, Person},
+    content::{Attendee, Event, PartOf, Person},
+    series::Rule,
     zone::Zone,
 };
 use crate::odata::{Prefer, PropertyId};
@@ -109,7 +110,10 @@ fn property(event: &Event, name: &str, zone: &Zone, prefer: &Prefer) -> Value {
         "attendees" => shared.attendees.iter().map(attendee).collect(),
         "body" => json!({"contentType": shared.body_type, "content": shared.body}),
         "bodyPreview" => json!(shared.body.chars().take(PREVIEW).collect::<String>()),
-        "cancelledOccurrences" => json!([]),
+        "cancelledOccurrences" => {
+            let cancelled = shared.changes.cancelled.iter();
+            cancelled.map(|date| json!(format!("OID.{}.{date}", id(event, prefer)))).collect()
+        }
         "end" => shared.end.render(zone, shared.is_all_day),
         "start" => shared.start.render(zone, shared.is_all_day),
         "hasAttachments" | "isDraft" | "isOnlineMeeting" => json!(false),
@@ -126,7 +130,8 @@ fn property(event: &Event, name: &str, zone: &Zone, prefer: &Prefer) -> Value {
         "organizer" => json!({"emailAddress": person(&event.organizer)}),
         "originalEndTimeZone" => json!(shared.end.zone.name()),
         "originalStartTimeZone" => json!(shared.start.zone.name()),
-        "recurrence" => json!(shared.recurrence),
+        "originalStart" => json!(event.part_of.as_ref().map(|part| part.original_start)),
+        "recurrence" => json!(shared.recurrence.as_ref().map(Rule::show)),
         "reminderMinutesBeforeStart" => json!(private.reminder_minutes),
         "responseRequested" => json!(shared.response_requested),
         "responseStatus" => {
@@ -134,15 +139,26 @@ fn property(event: &Event, name: &str, zone: &Zone, prefer: &Prefer) -> Value {
             json!({"response": response, "time": NEVER})
         }
         "sensitivity" => json!(shared.sensitivity),
+        "seriesMasterId" => {
+            let master = |part: &PartOf| {
+                if prefer.immutable_ids { part.master_immutable_id.clone() } else { part.master_id.clone() }
+            };
+            json!(event.part_of.as_ref().map(master))
+        }
         "showAs" => json!(private.show_as),
         "subject" => json!(shared.subject),
         "transactionId" => json!(private.transaction_id),
-        "type" => json!(if shared.recurrence.is_some() { "seriesMaster" } else { "singleInstance" }),
+        "type" => json!(match &event.part_of {
+            Some(part) if part.is_exception => "exception",
+            Some(_) => "occurrence",
+            None if shared.recurrence.is_some() => "seriesMaster",
+            None => "singleInstance",
+        }),
         "webLink" => {
             let id: String = url::form_urlencoded::byte_serialize(event.id.as_bytes()).collect();
             json!(format!("https://outlook.office365.com/owa/?itemid={id}&exvsurl=1&path=/calendar/item"))
         }
-        // onlineMeeting, onlineMeetingUrl, originalStart, seriesMasterId: of things that are not simulated.
+        // onlineMeeting, onlineMeetingUrl: of things that are not simulated.
         _ => Value::Null,
     }
 }

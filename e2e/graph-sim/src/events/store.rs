@@ -8,7 +8,12 @@ use std::{
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Change, content::Event};
+use super::{
+    Change,
+    content::Event,
+    ids,
+    series::{self, Slot},
+};
 use crate::subscriptions::ChangeType;
 
 /// Tenant and user.
@@ -16,6 +21,9 @@ pub(super) type MailboxKey = (Uuid, Uuid);
 
 /// Changes of a mailbox that are remembered for delta rounds; with more, older tokens have expired.
 const REMEMBERED: usize = 20_000;
+
+/// Deleted events of a mailbox that are kept.
+const KEPT: usize = 1_000;
 
 /// Default and immutable id of an event that changed.
 type Ids = (String, String);
@@ -27,6 +35,8 @@ struct Calendar {
     by_id: HashMap<String, u64>,
     by_i_cal_u_id: HashMap<String, u64>,
     history: VecDeque<Ids>,
+    /// In the folder of deleted items, the newest last.
+    deleted: VecDeque<Event>,
     /// Changes no longer remembered.
     forgotten: u64,
 }
@@ -51,6 +61,16 @@ impl Calendars {
     pub(super) fn get(&self, mailbox: MailboxKey, id: &str) -> Option<&Event> {
         let calendar = self.0.get(&mailbox)?;
         calendar.events.get(calendar.by_id.get(id)?)
+    }
+
+    /// The stored event that an id leads to: itself, or the series of an occurrence, and which one.
+    pub(super) fn locate(&self, mailbox: MailboxKey, id: &str) -> Option<(&Event, Option<Slot>)> {
+        if let Some(event) = self.get(mailbox, id) {
+            return Some((event, None));
+        }
+        let (master, date) = ids::split_occurrence(id)?;
+        let master = self.get(mailbox, &master)?;
+        series::on(master, date).map(|slot| (master, Some(slot)))
     }
 
     pub(super) fn get_mut(&mut self, mailbox: MailboxKey, id: &str) -> Option<&mut Event> {
@@ -142,6 +162,24 @@ impl Calendars {
         calendar.by_i_cal_u_id.remove(&event.i_cal_u_id);
         let change = change(mailbox, &event, ChangeType::Deleted);
         Some((event, change))
+    }
+}
+
+impl Calendars {
+    /// Puts an event that was deleted into the folder of deleted items: as with every move, its default id is another then.
+    pub(super) fn bury(&mut self, mailbox: MailboxKey, mut event: Event, now: Timestamp) {
+        let deleted = &mut self.0.entry(mailbox).or_default().deleted;
+        event.relocate(now);
+        deleted.push_back(event);
+        if deleted.len() > KEPT {
+            deleted.pop_front();
+        }
+    }
+
+    /// A deleted event by either of its ids.
+    pub(super) fn deleted(&self, mailbox: MailboxKey, id: &str) -> Option<&Event> {
+        let mut deleted = self.0.get(&mailbox)?.deleted.iter();
+        deleted.find(|event| event.id == id || event.immutable_id == id)
     }
 }
 

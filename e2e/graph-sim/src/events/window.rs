@@ -1,13 +1,16 @@
 //! `startDateTime` and `endDateTime`: the window of a calendar view.
 
 use http::StatusCode;
-use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 
-use super::content::Event;
+use super::{content::Event, series::within};
 use crate::{
     errors::GraphError,
     odata::{Query, date, with_offset, without_offset},
 };
+
+/// Longest window, in days.
+const LONGEST: i64 = 1_825;
 
 /// From the start (included) to the end (not included).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,37 +36,37 @@ impl Window {
         if window.end <= window.start {
             return Err(invalid("The end of the time window must be later than its start."));
         }
+        if window.end.duration_since(window.start).as_secs() > LONGEST * 86_400 {
+            return Err(GraphError::new(
+                StatusCode::BAD_REQUEST,
+                "ErrorInvalidRequest",
+                format!(
+                    "Your request can't be completed. The range between the start and end dates is greater than the allowed range. Maximum number of days: {LONGEST}"
+                ),
+            ));
+        }
         Ok(window)
     }
 
-    /// Whether a single event lies in it, at least in part.
-    pub(super) fn holds(&self, event: &Event) -> bool {
-        let (start, end) = (event.shared.start.instant(), event.shared.end.instant());
+    /// Whether something lies in it, at least in part.
+    pub(super) fn holds(&self, start: Timestamp, end: Timestamp) -> bool {
         start < self.end && (end > self.start || start >= self.start)
     }
 
-    /// Whether an occurrence of a series could lie in it: its occurrences are not simulated.
-    fn may_hold_occurrence(&self, event: &Event) -> bool {
-        let Some(recurrence) = &event.shared.recurrence else { return false };
-        let last = recurrence
-            .pointer("/range/endDate")
-            .and_then(|date| date.as_str()?.parse::<Date>().ok())
-            .filter(|date| date.year() > 1)
-            .and_then(|date| date.to_zoned(TimeZone::UTC).ok());
-        // Two days more than the last date: zones, and the length of an occurrence.
-        let length = event.shared.end.instant() - event.shared.start.instant();
-        let over = last.and_then(|last| last.checked_add(Span::new().days(2)).ok()?.checked_add(length).ok());
-        event.shared.start.instant() < self.end && over.is_none_or(|over| over.timestamp() > self.start)
+    /// Whether a single event lies in it. Series are not in a calendar view, only their occurrences are.
+    pub(super) fn holds_event(&self, event: &Event) -> bool {
+        let shared = &event.shared;
+        shared.recurrence.is_none() && self.holds(shared.start.instant(), shared.end.instant())
     }
 
-    /// Refuses a window that a series may have occurrences in.
+    /// Refuses a window that a series has occurrences in.
     pub(super) fn without_series<'a>(
         &self,
         mut events: impl Iterator<Item = &'a Event>,
     ) -> Result<(), GraphError> {
-        if events.any(|event| self.may_hold_occurrence(event)) {
+        if events.any(|event| !within(event, *self).is_empty()) {
             return Err(GraphError::not_simulated(
-                "the occurrences of a series, and one may lie in this window",
+                "the occurrences of a series in calendarView/delta, and one lies in this window",
             ));
         }
         Ok(())
@@ -102,6 +105,9 @@ mod tests {
         for bad in ["", "startDateTime=2026-12-01", "endDateTime=2026-12-01"] {
             assert_eq!(read(bad).unwrap_err(), "ErrorInvalidRequest", "{bad}");
         }
+        let five_years = "startDateTime=2026-01-01&endDateTime=2030-12-31";
+        assert!(read(five_years).is_ok(), "1,825 days");
+        assert_eq!(read(&five_years.replace("12-31", "12-31T00:00:01")).unwrap_err(), "ErrorInvalidRequest");
         for bad in [
             "startDateTime=2026-12-01&endDateTime=2026-12-01",
             "startDateTime=soon&endDateTime=2026-12-01",

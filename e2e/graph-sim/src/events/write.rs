@@ -1,11 +1,14 @@
 //! Reading the body of POST and PATCH: what an event becomes.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use serde_json::Value;
 
 use super::{
     content::{Private, Shared},
     parts, recurrence,
+    series::{is_retimed, settle},
     zone::Moment,
 };
 use crate::{
@@ -70,6 +73,7 @@ pub(super) fn create(body: &Value) -> Result<(Shared, Private), GraphError> {
         importance: "normal",
         sensitivity: "normal",
         recurrence: None,
+        changes: Arc::default(),
         response_requested: true,
         allow_new_time_proposals: true,
         hide_attendees: false,
@@ -77,19 +81,27 @@ pub(super) fn create(body: &Value) -> Result<(Shared, Private), GraphError> {
     let transaction_id = members.text("transactionId")?.value().map(str::to_owned);
     let mut private = Private { transaction_id, ..Private::default() };
     rest(members, &mut shared, &mut private)?;
+    settle(&mut shared, false)?;
     Ok((shared, private))
 }
 
 /// Applies a PATCH.
 pub(super) fn update(body: &Value, shared: &mut Shared, private: &mut Private) -> Result<(), GraphError> {
     let mut members = Members::new(body, "body", "event")?;
+    let before = shared.clone();
     if let Some(start) = moment(&mut members, "start")? {
         shared.start = start;
     }
     if let Some(end) = moment(&mut members, "end")? {
         shared.end = end;
     }
-    rest(members, shared, private)
+    rest(members, shared, private)?;
+    settle(shared, body.get("recurrence").is_none())?;
+    if is_retimed(&before, shared) {
+        shared.changes = Arc::default();
+        private.changes = Arc::default();
+    }
+    Ok(())
 }
 
 /// All members but start and end.

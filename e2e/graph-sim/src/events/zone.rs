@@ -10,6 +10,9 @@ use crate::{
     odata::{Members, with_offset, without_offset},
 };
 
+/// Under which all zones without a name are shown.
+const CUSTOM: &str = "tzone://Microsoft/Custom";
+
 /// A zone under the name that it was asked for by.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Zone {
@@ -34,6 +37,12 @@ impl Zone {
         Some(Self { name: name.to_owned(), zone: TimeZone::tzif(canonical, data).ok()? })
     }
 
+    /// A zone that somebody made up long ago: Graph tells that it is one, and not which (graph-facts §6.3). The rule is in
+    /// the form of POSIX.
+    pub(super) fn custom(posix: &str) -> Option<Self> {
+        Some(Self { name: CUSTOM.to_owned(), zone: TimeZone::posix(posix).ok()? })
+    }
+
     /// The zone's own refusal.
     pub(crate) fn unsupported(name: &str) -> GraphError {
         GraphError::new(
@@ -47,6 +56,16 @@ impl Zone {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What a clock on the wall shows.
+    pub(super) fn local(&self, time: Timestamp) -> DateTime {
+        time.to_zoned(self.zone.clone()).datetime()
+    }
+
+    /// A time that the clock skips is later by as much as is skipped; of one that comes twice it is the first.
+    pub(super) fn instant(&self, local: DateTime) -> Timestamp {
+        self.zone.to_timestamp(local).unwrap_or(Timestamp::MIN)
     }
 }
 
@@ -67,18 +86,18 @@ impl Moment {
         let zone = Zone::named(name).ok_or_else(|| Zone::unsupported(name))?;
         let invalid = || GraphError::wrong_type(member, "microsoft.graph.dateTimeTimeZone");
         // A time with an offset is moved into the zone.
-        let moved = with_offset(text).map(|time| time.to_zoned(zone.zone.clone()).datetime());
+        let moved = with_offset(text).map(|time| zone.local(time));
         let local = moved.or_else(|| without_offset(text)).ok_or_else(invalid)?;
         Ok(Self { local, zone })
     }
 
     pub(super) fn instant(&self) -> Timestamp {
-        self.zone.zone.to_timestamp(self.local).unwrap_or(Timestamp::MIN)
+        self.zone.instant(self.local)
     }
 
     /// As Graph writes it: seven fractional digits, no offset. Whole days keep their midnight in every zone.
     pub(super) fn render(&self, zone: &Zone, all_day: bool) -> Value {
-        let local = if all_day { self.local } else { self.instant().to_zoned(zone.zone.clone()).datetime() };
+        let local = if all_day { self.local } else { zone.local(self.instant()) };
         json!({"dateTime": format!("{local:.7}"), "timeZone": zone.name})
     }
 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::Query;
+use super::{Query, has_whole_exceptions};
 use crate::{journal::Journal, route::Route};
 
 /// Fields that must never be asked for.
@@ -35,7 +35,9 @@ pub(crate) fn count_query(journal: &Journal, route: &Route, method: &Method, que
     if route.is_whole() && method == Method::GET {
         journal.forbidden("body");
     }
-    if route.selectable(method) && query.get("$select").is_none() {
+    // Exceptions that come along with a series are events too.
+    let along = route.is_event() && query.get("$expand").is_some_and(has_whole_exceptions);
+    if route.selectable(method) && (query.get("$select").is_none() || along) {
         journal.without_select(route.template());
         if route.is_event() {
             journal.forbidden("body");
@@ -75,6 +77,9 @@ mod tests {
             ("$select=id&$expand=attachments($select=name)", 1),
             ("$select=id&$filter=body/content eq 'x'", 1),
             ("$select=id&$expand=singleValueExtendedProperties($filter=id eq 'String {x} Name body')", 0),
+            ("$select=id&$expand=exceptionOccurrences", 1),
+            ("$select=id&$expand=exceptionOccurrences($select=id)", 0),
+            ("$select=id&$expand=exceptionOccurrences($select=id,body)", 1),
             ("$select=hasAttachments", 0),
             ("", 1),
         ] {

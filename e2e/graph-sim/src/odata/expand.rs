@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Parser, PropertyId, Query, expression};
+use super::{Parser, PropertyId, Query, expression, query::selected};
 use crate::{
     errors::GraphError,
     metadata::{EVENT_LINKS, Names},
@@ -10,17 +10,85 @@ use crate::{
 
 /// Most properties in one `$expand`.
 const EXPANDED: usize = 20;
+/// The exceptions of a series.
+const EXCEPTIONS: &str = "exceptionOccurrences";
 
-/// The extended properties of an event that `$expand` asks for. Its one form is
-/// `singleValueExtendedProperties($filter=id eq 'A' or id eq 'B')` (graph-facts §6.4).
-pub(crate) fn expand(query: &Query) -> Result<Vec<PropertyId>, GraphError> {
-    let Some(text) = query.get("$expand") else { return Ok(Vec::new()) };
-    let options = match items(text, "event", EVENT_LINKS)?.as_slice() {
-        [("singleValueExtendedProperties", options)] => *options,
-        _ => return Err(not_simulated(text)),
-    };
-    let inner = options.strip_prefix('(').and_then(|options| options.strip_suffix(')')).unwrap_or_default();
-    let filter = match expression::split(inner, ';').as_slice() {
+/// What `$expand` asks for beside an event's own properties.
+#[derive(Debug, Default)]
+pub(crate) struct Expansion {
+    /// Extended properties.
+    pub(crate) properties: Vec<PropertyId>,
+    /// The exceptions of a series.
+    pub(crate) exceptions: Option<Inner>,
+}
+
+/// What is asked for of something expanded.
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    pub(crate) selected: Option<Vec<&'static str>>,
+    pub(crate) properties: Vec<PropertyId>,
+}
+
+/// What `$expand` asks for of an event. Its forms are
+/// `singleValueExtendedProperties($filter=id eq 'A' or id eq 'B')` (graph-facts §6.4) and
+/// `exceptionOccurrences($select=…;$expand=…)`. `known` are the properties that may be selected.
+pub(crate) fn expand(query: &Query, known: &[&'static str]) -> Result<Expansion, GraphError> {
+    let Some(text) = query.get("$expand") else { return Ok(Expansion::default()) };
+    let mut expansion = Expansion::default();
+    let mut seen = Vec::new();
+    for (name, options) in items(text, "event", EVENT_LINKS)? {
+        if seen.contains(&name) {
+            return Err(not_simulated(text));
+        }
+        seen.push(name);
+        match name {
+            "singleValueExtendedProperties" => expansion.properties = extended(options, text)?,
+            EXCEPTIONS => expansion.exceptions = Some(inner(options, text, known)?),
+            _ => return Err(not_simulated(text)),
+        }
+    }
+    Ok(expansion)
+}
+
+/// Whether exceptions are asked for as they are, bodies included.
+pub(crate) fn has_whole_exceptions(text: &str) -> bool {
+    expression::split(text, ',').into_iter().map(str::trim).any(|item| {
+        let Some(options) = item.strip_prefix(EXCEPTIONS) else { return false };
+        !expression::split(within(options), ';').into_iter().any(|one| one.trim().starts_with("$select="))
+    })
+}
+
+/// The options of an item, without their brackets.
+fn within(options: &str) -> &str {
+    options.strip_prefix('(').and_then(|options| options.strip_suffix(')')).unwrap_or_default()
+}
+
+fn inner(options: &str, text: &str, known: &[&'static str]) -> Result<Inner, GraphError> {
+    let mut inner = Inner::default();
+    if options.is_empty() {
+        return Ok(inner);
+    }
+    for option in expression::split(within(options), ';') {
+        match option.trim().split_once('=') {
+            Some(("$select", list)) if inner.selected.is_none() => {
+                inner.selected = Some(selected(list, "event", known, &[EVENT_LINKS])?);
+            }
+            Some(("$expand", list)) if inner.properties.is_empty() => {
+                match items(list, "event", EVENT_LINKS)?.as_slice() {
+                    [("singleValueExtendedProperties", options)] => {
+                        inner.properties = extended(options, text)?;
+                    }
+                    _ => return Err(not_simulated(text)),
+                }
+            }
+            _ => return Err(not_simulated(text)),
+        }
+    }
+    Ok(inner)
+}
+
+fn extended(options: &str, text: &str) -> Result<Vec<PropertyId>, GraphError> {
+    let filter = match expression::split(within(options), ';').as_slice() {
         [""] => {
             return Err(GraphError::new(
                 StatusCode::BAD_REQUEST,
@@ -84,8 +152,11 @@ mod tests {
     const ID: &str = "String {00020329-0000-0000-C000-000000000046} Name cecp-X";
 
     #[test]
-    fn expand_has_one_form() {
-        let parse = |text: &str| expand(&Query::parse(text).unwrap()).map_err(|error| error.status.as_u16());
+    fn expand_has_few_forms() {
+        let parse = |text: &str| {
+            let expansion = expand(&Query::parse(text).unwrap(), &["id", "start"]);
+            expansion.map(|all| all.properties).map_err(|error| error.status.as_u16())
+        };
         assert_eq!(parse("").unwrap().len(), 0);
         let one = format!("$expand=singleValueExtendedProperties($filter=id eq '{ID}')");
         assert_eq!(parse(&one).unwrap(), [PropertyId::parse(ID).unwrap()]);
@@ -101,6 +172,11 @@ mod tests {
             ("$expand=singleValueExtendedProperties($select=id)".to_owned(), 501),
             (one.replace("')", "';$select=id)"), 501),
             (one.replace("')", &format!("'{})", format!(" or id eq '{ID}'").repeat(20))), 501),
+            ("$expand=exceptionOccurrences($top=1)".to_owned(), 501),
+            ("$expand=exceptionOccurrences($select=id;$select=id)".to_owned(), 501),
+            ("$expand=exceptionOccurrences($expand=attachments)".to_owned(), 501),
+            ("$expand=exceptionOccurrences,exceptionOccurrences".to_owned(), 501),
+            ("$expand=exceptionOccurrences($select=uid)".to_owned(), 400),
             ("$expand=".to_owned(), 400),
             ("$expand=attachment".to_owned(), 400),
             ("$expand=Attachments".to_owned(), 400),
@@ -111,6 +187,26 @@ mod tests {
             ("$expand=singleValueExtendedProperties($filter=id eq 'x'".to_owned(), 400),
         ] {
             assert_eq!(parse(&bad), Err(status), "{bad}");
+        }
+    }
+
+    #[test]
+    fn exceptions_have_options_of_their_own() {
+        let one = format!("singleValueExtendedProperties($filter=id eq '{ID}')");
+        let text = format!("exceptionOccurrences($select=id,start;$expand={one}),{one}");
+        let query = Query::parse(&format!("$expand={text}")).unwrap();
+        let expansion = expand(&query, &["id", "start"]).unwrap();
+        let inner = expansion.exceptions.unwrap();
+        assert_eq!(inner.selected, Some(vec!["id", "start"]));
+        assert_eq!((inner.properties.len(), expansion.properties.len()), (1, 1));
+        for (text, whole) in [
+            (text.as_str(), false),
+            (one.as_str(), false),
+            ("exceptionOccurrences", true),
+            ("exceptionOccurrences($expand=x($select=id))", true),
+            ("x,exceptionOccurrences( $select=id)", false),
+        ] {
+            assert_eq!(has_whole_exceptions(text), whole, "{text}");
         }
     }
 }

@@ -13,7 +13,7 @@ mod query;
 mod time;
 
 pub(crate) use self::{
-    expand::{expand, no_expansion},
+    expand::{expand, has_whole_exceptions, no_expansion},
     expression::{Parser, Token, invalid, is_graphs},
     extended::PropertyId,
     guid::guid,

@@ -13,6 +13,8 @@ pub(crate) struct Prefer {
     pub(crate) zone: Option<Zone>,
     /// `odata.maxpagesize=…`.
     pub(crate) page_size: Option<usize>,
+    /// `return=minimal`.
+    pub(crate) minimal: bool,
 }
 
 impl Prefer {
@@ -51,6 +53,7 @@ impl Prefer {
                 let size = value.parse().ok().filter(|size| digits && (1..=1_000).contains(size));
                 self.page_size.replace(size.ok_or_else(|| refused(one))?).is_some()
             }
+            "return" if value == "minimal" => std::mem::replace(&mut self.minimal, true),
             // Graph follows some others, and ignores the rest.
             _ => return Err(GraphError::not_simulated(&format!("the preference '{one}'"))),
         };
@@ -62,7 +65,8 @@ impl Prefer {
     pub(crate) fn applied(&self) -> Option<String> {
         let zone = self.zone.as_ref().map(|zone| format!("outlook.timezone=\"{}\"", zone.name()));
         let size = self.page_size.map(|size| format!("odata.maxpagesize={size}"));
-        let applied: Vec<String> = zone.into_iter().chain(size).collect();
+        let minimal = self.minimal.then(|| "return=minimal".to_owned());
+        let applied: Vec<String> = zone.into_iter().chain(size).chain(minimal).collect();
         (!applied.is_empty()).then(|| applied.join(", "))
     }
 }
@@ -128,7 +132,8 @@ mod tests {
             assert_eq!(status(&[bad]), 400, "{bad}");
         }
         assert_eq!(status(&["odata.maxpagesize=5", "odata.maxpagesize=5"]), 400);
-        for graphs in ["respond-async", "outlook.body-content-type=\"text\"", "return=minimal", "unheard-of"]
+        for graphs in
+            ["respond-async", "outlook.body-content-type=\"text\"", "return=representation", "unheard-of"]
         {
             assert_eq!(status(&[graphs]), 501, "{graphs}");
         }

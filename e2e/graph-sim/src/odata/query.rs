@@ -78,15 +78,24 @@ fn decode(text: &str) -> Result<String, GraphError> {
     percent_decode_str(&text.replace('+', " ")).decode_utf8().map(String::from).map_err(|_| bad())
 }
 
-/// The properties that `$select` names; `None` without one. Names are those of `known`; `graphs` are those that Graph has
-/// beside them.
+/// The properties that `$select` names; `None` without one.
 pub(crate) fn select(
     query: &Query,
     type_name: &str,
     known: &[&'static str],
     graphs: &[Names],
 ) -> Result<Option<Vec<&'static str>>, GraphError> {
-    let Some(list) = query.get("$select") else { return Ok(None) };
+    query.get("$select").map(|list| selected(list, type_name, known, graphs)).transpose()
+}
+
+/// The properties that a `$select` names. Names are those of `known`; `graphs` are those that Graph has
+/// beside them.
+pub(super) fn selected(
+    list: &str,
+    type_name: &str,
+    known: &[&'static str],
+    graphs: &[Names],
+) -> Result<Vec<&'static str>, GraphError> {
     let mut selected = Vec::new();
     for name in list.split(',').map(str::trim) {
         if name.is_empty() {
@@ -111,7 +120,7 @@ pub(crate) fn select(
             selected.push(*property);
         }
     }
-    Ok(Some(selected))
+    Ok(selected)
 }
 
 #[cfg(test)]

@@ -59,6 +59,9 @@ fn users(rest: &[&str]) -> Result<Route, GraphError> {
             Err(GraphError::not_simulated(&format!("events/{id}")))
         }
         [events, id] if is(events, "events") => Ok(Route::Event { user, id: (*id).to_owned(), calendar }),
+        [events, id, instances] if is(events, "events") && is(instances, "instances") => {
+            Ok(Route::Instances { user, id: (*id).to_owned(), calendar })
+        }
         [events, _, next, ..] if is(events, "events") => Err(beyond(next, EVENT)),
         [view] if is(view, "calendarView") => Ok(Route::CalendarView { user, calendar }),
         [view, delta] if is(view, "calendarView") && is_delta(delta) => {

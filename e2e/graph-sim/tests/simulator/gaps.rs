@@ -49,7 +49,8 @@ async fn segments() {
         "calendarView/$count",
     ];
     let below_event = [
-        "instances",
+        "instances/AAMk",
+        "instances/delta",
         "exceptionOccurrences",
         "attachments",
         "extensions",
@@ -169,7 +170,7 @@ async fn options_of_events() {
     let expand = [
         "$expand=attachments",
         "$expand=instances",
-        "$expand=exceptionOccurrences",
+        "$expand=exceptionOccurrences($top=1)",
         "$expand=extensions",
         "$expand=extensions($filter=id eq 'com.example')",
         "$expand=calendar,attachments",

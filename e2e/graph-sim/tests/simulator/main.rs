@@ -15,5 +15,6 @@ mod losses;
 mod notifications;
 mod receiver;
 mod refused;
+mod series;
 mod subscriptions;
 mod support;

@@ -17,7 +17,10 @@ use roomkeeper_crds::{
     name,
 };
 use roomkeeper_e2e::{install, programs, wait, world};
-use roomkeeper_graph::{Cause, Event, EventHead, EventId, EventType, Sensitivity, audit::MemoryAudit};
+use roomkeeper_graph::{
+    Cause, Event, EventHead, EventId, EventType, OccurrencePage, PageToken, Sensitivity, Window,
+    audit::MemoryAudit,
+};
 use roomkeeper_service::{health::Health, metrics};
 use roomkeeper_webhook_server::{
     queue::{
@@ -25,8 +28,8 @@ use roomkeeper_webhook_server::{
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
-        Answer, ObjectName, Permissions, Permit, ReadError, Reader, Subscriptions, Waits, Wanted, Worker,
-        WorkerMetrics, WorkerParts,
+        Answer, Horizon, ObjectName, Permissions, Permit, ReadError, Reader, Subscriptions, Waits, Wanted,
+        Worker, WorkerMetrics, WorkerParts,
     },
 };
 use serde_json::json;
@@ -114,6 +117,7 @@ async fn by_the_worker(
                 subscription_uid: subscription.uid().context("uid")?,
                 deleted: false,
                 found: false,
+                version: None,
                 received_at: Timestamp::now(),
             }))
         })
@@ -137,6 +141,7 @@ async fn by_the_worker(
         metrics: WorkerMetrics::new(&metrics::registry()?)?,
         workers: IN_FLIGHT,
         mailbox_concurrency: 2,
+        horizon: Horizon::of_days(365),
         waits: Waits::default(),
     });
     eprintln!("records: {RECORDS} by the worker");
@@ -250,6 +255,20 @@ impl Reader for Memory {
             series_master_id: None,
             recurrence: None,
         })
+    }
+
+    async fn master(&self, _: &AccessScope, _: &Wanted) -> Result<Option<EventId>, ReadError> {
+        Ok(None)
+    }
+
+    async fn occurrences(
+        &self,
+        _: &AccessScope,
+        _: &Wanted,
+        _: &Window,
+        _: Option<&PageToken>,
+    ) -> Result<OccurrencePage, ReadError> {
+        Ok(OccurrencePage { occurrences: Vec::new(), next: None })
     }
 }
 

@@ -24,6 +24,8 @@ pub enum Answer {
     Conflict(String),
     /// The product refuses, for this reason, whoever holds the space (422).
     Refused(String),
+    /// The product refused the token, which is dropped: the call may be sent once more at once.
+    TokenRefused,
     /// The product asked to wait.
     Later(Duration),
     /// The product cannot be reached, failed, or does not know us.

@@ -116,7 +116,8 @@ impl BookingClient {
         self.call(product, &Call { method: Method::DELETE, key, put: None }).await
     }
 
-    /// Calls, with a token where the product wants one. A token that it refuses is replaced, and the call sent once more.
+    /// Calls once, with a token where the product wants one. A token that it refuses is dropped, so that the next call gets
+    /// another: every call that is sent counts in the quota, and this one was.
     async fn call(&self, product: &Product, call: &Call<'_>) -> Answer {
         let Some(login) = product.login() else { return self.send(product, call, None).await.1 };
         let token = match self.tokens.get(&self.http, &*self.gate, login).await {
@@ -124,13 +125,8 @@ impl BookingClient {
             Err(error) => return no_token(&error),
         };
         let (status, answer) = self.send(product, call, Some(&token)).await;
-        if status != Some(401) || !self.tokens.refused(login, &token).await {
-            return answer;
-        }
-        match self.tokens.get(&self.http, &*self.gate, login).await {
-            Ok(token) => self.send(product, call, Some(&token)).await.1,
-            Err(error) => no_token(&error),
-        }
+        let dropped = status == Some(401) && self.tokens.refused(login, &token).await;
+        if dropped { Answer::TokenRefused } else { answer }
     }
 
     /// Sends once. The status is that of the product, if it answered.

@@ -34,7 +34,24 @@ struct Notification {
     subscription_id: String,
     change_type: Option<String>,
     resource: Option<String>,
+    resource_data: Option<ResourceData>,
     lifecycle_event: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ResourceData {
+    #[serde(rename = "@odata.etag")]
+    etag: Option<String>,
+}
+
+/// Longest version that is kept; a longer one is none that a record could hold.
+const VERSION_LIMIT: usize = 256;
+
+/// The version that an etag names: `W/"<changeKey>"`.
+fn version(data: Option<ResourceData>) -> Option<String> {
+    let etag = data?.etag?;
+    let version = etag.strip_prefix("W/").unwrap_or(&etag).strip_prefix('"')?.strip_suffix('"')?;
+    (1..=VERSION_LIMIT).contains(&version.len()).then(|| version.to_owned())
 }
 
 /// The items of a body, still to be read one by one.
@@ -110,6 +127,7 @@ pub(super) fn item(
         subscription_uid: holder,
         deleted,
         found: false,
+        version: version(notification.resource_data),
         received_at,
     }))
 }
@@ -155,7 +173,7 @@ mod tests {
             "subscriptionExpirationDateTime": "2023-05-26T23:29:18.2277768+00:00",
             "changeType": "created",
             "resource": "Users/2189c720-90d5-44ff-818b-fe585706ee90/Events/AAMkAD_a-B=",
-            "resourceData": {"@odata.type": "#Microsoft.Graph.Event", "id": "AAMkAD_a-B="},
+            "resourceData": {"@odata.type": "#Microsoft.Graph.Event", "@odata.etag": "W/\"DwAA/bYAAAA=\"", "id": "AAMkAD_a-B="},
             "clientState": "ours",
             "tenantId": "7F1D0CB7-93b9-405a-8dad-c21703b7af18",
         })

@@ -48,7 +48,8 @@ pub struct Options {
     pub sync: SyncMode,
     /// Age at which the file is replaced by a new one, so that identifiers of settled items do not linger …
     pub renew_after: Duration,
-    /// … once no more rows than this are left.
+    /// … once no more rows than this are left, but at four times that age in any case. A start replaces it too, under the same
+    /// condition. Dead letters are carried over until they are redriven or purged.
     pub renew_max_rows: usize,
 }
 
@@ -62,7 +63,7 @@ impl Default for Options {
             debounce: Duration::from_secs(2),
             max_debounce: Duration::from_secs(10),
             sync: SyncMode::Immediate,
-            renew_after: Duration::from_hours(24),
+            renew_after: Duration::from_hours(1),
             renew_max_rows: 10_000,
         }
     }

@@ -5,6 +5,7 @@ use super::index::{Index, Millis, Phase, RowState, Slot, Waiting};
 use super::row::{self, Head};
 use crate::queue::{
     AppendError, DeadLetter, DeadReason, Failure, Key, Lease, LeaseError, Leased, Retried, is_lifecycle,
+    merged_flags,
 };
 use redb::ReadableTable;
 use std::collections::HashSet;
@@ -164,8 +165,8 @@ impl State {
         row: RowState,
         arrival: &mut Arrival,
     ) -> Result<RowState, EngineError> {
-        let flags = row.flags | arrival.head.flags;
         let same_origin = arrival.head.origin == row.origin;
+        let flags = merged_flags(row.flags, arrival.head.flags, same_origin);
         self.totals.coalesced += 1;
         if flags == row.flags && same_origin && !is_lifecycle(flags) {
             return Ok(row);
@@ -300,7 +301,7 @@ impl State {
         // What waits can be a dead letter that came back, and then is the older one.
         let stays = is_lifecycle(new.flags) && !is_newer(&newer, &older);
         let head = Head {
-            flags: old.flags | new.flags,
+            flags: merged_flags(old.flags, new.flags, old.origin == new.origin),
             first_received: old.first_received.min(new.first_received),
             origin: if stays { old.origin } else { new.origin },
             ..old

@@ -80,6 +80,9 @@ pub(super) struct Renewal {
     pub(super) max_rows: usize,
 }
 
+/// A file that holds many rows waits until there are fewer, but not beyond so many times the age of renewal.
+const LATEST_RENEWAL: u32 = 4;
+
 #[derive(Debug)]
 pub(super) struct Writer {
     files: Box<dyn QueueFiles>,
@@ -110,8 +113,12 @@ impl Writer {
         renewal: Renewal,
         mut state: State,
     ) -> Result<(Self, watch::Receiver<Published>), EngineError> {
-        let engine = Engine::open(&*files, sync)?;
+        let mut engine = Engine::open(&*files, sync)?;
         load(&mut state, &engine)?;
+        // How old the file is cannot be told: without this, a process that restarts often would keep it for ever.
+        if state.index.rows() + state.dead <= renewal.max_rows {
+            engine = engine.renew(&*files, sync)?;
+        }
         let (published, receiver) =
             watch::channel(Published { health: Health::Serving, stats: Stats::default() });
         let mut writer = Self {
@@ -247,10 +254,11 @@ impl Writer {
         false
     }
 
-    /// Replaces an old file that holds little.
+    /// Replaces an old file: identifiers of settled items stay in it until it is unlinked.
     fn maintain(&mut self) {
         let rows = self.state.index.rows() + self.state.dead;
-        if self.made.elapsed() < self.renewal.after || rows > self.renewal.max_rows {
+        let (age, after) = (self.made.elapsed(), self.renewal.after);
+        if age < after || (rows > self.renewal.max_rows && age < after.saturating_mul(LATEST_RENEWAL)) {
             return;
         }
         self.made = Instant::now();

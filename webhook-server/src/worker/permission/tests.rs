@@ -48,6 +48,7 @@ fn world() -> World {
             subscription_uid: "sub-uid".to_owned(),
             deleted: false,
             found: false,
+            version: None,
             received_at: jiff::Timestamp::UNIX_EPOCH,
         },
     }

@@ -11,7 +11,9 @@ use roomkeeper_graph::{BookedEvent, ManifestId};
 
 use crate::worker::{
     decide::{self, Verdict},
-    ending, spec,
+    ending,
+    series::Horizon,
+    spec,
 };
 
 /// Kind of a difference.
@@ -23,11 +25,13 @@ pub(super) enum Kind {
     Changed,
     /// Recorded as booked, and not in the list.
     Missing,
+    /// A series whose occurrences are to be listed further: nothing happened to it.
+    Horizon,
 }
 
 impl Kind {
     /// Every kind, for metrics that start at zero.
-    pub(super) const ALL: [Self; 3] = [Self::New, Self::Changed, Self::Missing];
+    pub(super) const ALL: [Self; 4] = [Self::New, Self::Changed, Self::Missing, Self::Horizon];
 
     /// As in metrics.
     pub(super) fn as_str(self) -> &'static str {
@@ -35,6 +39,7 @@ impl Kind {
             Self::New => "new",
             Self::Changed => "changed",
             Self::Missing => "missing",
+            Self::Horizon => "horizon",
         }
     }
 }
@@ -60,6 +65,8 @@ pub(super) struct Calendar {
     pub(super) manifest: ManifestId,
     /// How long a record is kept after its end.
     pub(super) retention: Duration,
+    /// How far ahead occurrences are listed.
+    pub(super) horizon: Horizon,
 }
 
 #[derive(Debug)]
@@ -69,6 +76,8 @@ struct Known {
     last_modified: Timestamp,
     booked: bool,
     over: bool,
+    /// Where the list of its occurrences ends.
+    listed_until: Option<Timestamp>,
 }
 
 /// The records of one calendar, and what was listed so far.
@@ -92,6 +101,11 @@ impl Ledger {
         let known = Known {
             over: decide::is_over(&spec, self.calendar.retention, now),
             booked: spec.state == BookingState::Booked,
+            listed_until: spec
+                .recurrence_pattern
+                .as_ref()
+                .and_then(|recurrence| recurrence.listed_until.as_ref())
+                .map(|until| until.0),
             last_modified: spec.last_modified_date_time.0,
             event_id: spec.event_id,
             change_key: spec.change_key,
@@ -136,15 +150,20 @@ impl Ledger {
     fn kind(&self, event: &BookedEvent, known: Option<&Known>, now: Timestamp) -> Option<Kind> {
         let stands = known.is_some_and(|known| known.booked && !known.over);
         let books = match decide::verdict(&event.head, &self.calendar.manifest) {
-            Verdict::Books(_) => !self.is_over(event, now),
+            // What is malformed has a record that says so.
+            Verdict::Books(_) | Verdict::Malformed(_) => !self.is_over(event, now),
             Verdict::NoBooking => false,
-            // Reading it would conclude nothing, and the series' own entry tells of its occurrences.
-            Verdict::Malformed(_) | Verdict::OfSeries => return None,
+            // The series' own entry tells of its occurrences.
+            Verdict::OfSeries => return None,
         };
         match known {
             None => books.then_some(Kind::New),
             Some(known) if books => {
-                (!known.booked || known.change_key != event.head.change_key).then_some(Kind::Changed)
+                if !known.booked || known.change_key != event.head.change_key {
+                    return Some(Kind::Changed);
+                }
+                let passed = known.listed_until.is_some_and(|at| self.calendar.horizon.is_passed(at, now));
+                passed.then_some(Kind::Horizon)
             }
             Some(_) => stands.then_some(Kind::Changed),
         }
@@ -154,7 +173,7 @@ impl Ledger {
         let recurrence = event.recurrence.as_ref().map(spec::recurrence).transpose();
         // A series of a form that is not understood may have an occurrence to come.
         let Ok(recurrence) = recurrence else { return false };
-        ending::last_end(event.start, event.end, recurrence.as_ref())
+        ending::latest_end(event.start, event.end, event.is_all_day, recurrence.as_ref())
             .and_then(|end| end.checked_add(self.calendar.retention).ok())
             .is_some_and(|end| end < now)
     }
@@ -190,6 +209,7 @@ mod tests {
             user_id: USER.to_owned(),
             manifest: ManifestId::parse("3f0c2c1e-8d0a-4b59-9a55-2f4b7c0d6e21").unwrap(),
             retention: Duration::from_secs(retention),
+            horizon: Horizon::of_days(365),
         })
     }
 
@@ -207,6 +227,7 @@ mod tests {
             },
             start: at("2026-11-24T09:00:00Z"),
             end: at("2026-11-24T10:00:00Z"),
+            is_all_day: false,
             recurrence: None,
         }
     }
@@ -280,8 +301,9 @@ mod tests {
             ("no space any more", unbooked(), record("1", Booked, AHEAD), Some(Kind::Changed)),
             ("no space and known so", unbooked(), record("1", Cancelled, AHEAD), None),
             ("never a space", unbooked(), None, None),
-            ("malformed", malformed(), None, None),
-            ("malformed and recorded", malformed(), record("1", Booked, AHEAD), None),
+            ("malformed", malformed(), None, Some(Kind::New)),
+            ("malformed and recorded", malformed(), record("1", Booked, AHEAD), Some(Kind::Changed)),
+            ("malformed and known so", malformed(), record("2", Booked, AHEAD), None),
             ("an attendee's copy", copy(), None, None),
         ] {
             assert_eq!(between(event, record), expected.into_iter().collect::<Vec<_>>(), "{case}");
@@ -309,6 +331,22 @@ mod tests {
         assert_eq!(kept.page(&[past(event("AAMk=", "1"))], now()).len(), 0, "ended two hours ago");
         let mut longer = ledger(7_200);
         assert_eq!(longer.page(&[past(event("AAMk=", "1"))], now()).len(), 1);
+    }
+
+    #[test]
+    fn a_series_is_read_again_when_its_list_of_occurrences_has_become_too_short() {
+        let series = |until: &str| {
+            let mut record = spec("AAMk=", "2", BookingState::Booked, AHEAD);
+            let recurrence = json!({
+                "pattern": {"type": "daily", "interval": 1},
+                "range": {"type": "noEnd", "startDate": "2026-01-05"},
+                "listedUntil": until,
+            });
+            record.recurrence_pattern = Some(serde_json::from_value(recurrence).unwrap());
+            between(Some(event("AAMk=", "2")), Some(record))
+        };
+        assert_eq!(series("2027-11-23T12:00:00Z"), []);
+        assert_eq!(series("2027-11-23T11:59:59Z"), [Kind::Horizon]);
     }
 
     #[test]

@@ -121,6 +121,7 @@ impl Resyncs {
             subscription_uid: subscription.metadata.uid.clone().unwrap_or_default(),
             deleted: false,
             found: true,
+            version: None,
             received_at: Timestamp::now(),
         };
         let cause = Cause::new(format!("CalendarSubscription/{}/{}", name.namespace, name.name));
@@ -220,6 +221,7 @@ impl Resyncs {
             user_id: subject.item.user_id.clone(),
             manifest,
             retention: permit.scope.spec.kept_after_end(),
+            horizon: self.worker.parts.horizon,
         });
         let now = Timestamp::now();
         let take = |record: roomkeeper_crds::BookingRecord| {
@@ -251,7 +253,7 @@ impl Resyncs {
             let held = self.pace.held(&items).await.map_err(Setback::Failed)?;
             self.pace.append(items).await.map_err(Setback::Failed)?;
             for (difference, held) in chunk.iter().zip(held) {
-                if !held && difference.last_modified < old {
+                if !held && difference.kind != Kind::Horizon && difference.last_modified < old {
                     reading.unnotified = reading.unnotified.saturating_add(1);
                 }
                 tracing::debug!(

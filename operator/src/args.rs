@@ -252,6 +252,8 @@ mod tests {
         assert_eq!(settings.resync_after_silence, Duration::from_hours(24));
         assert_eq!(settings.resync_every, Some(Duration::from_hours(7 * 24)));
         assert_eq!((settings.life_minutes, settings.concurrency), (10_065, 8));
+        assert_eq!(settings.occurrence_horizon, Duration::from_hours(24 * 365));
+        assert_eq!(settings.deletes_per_second.get(), 500);
         assert_eq!((settings.budgets.writes.get(), settings.budgets.period), (500, Duration::from_secs(20)));
     }
 

@@ -194,10 +194,16 @@ pub fn plan(record: &Validated, world: &World, now: Timestamp) -> Plan {
                 }
                 done
             }
-            ProductState::Rejected => Refusal::of(booking).is_some_and(|(why, refused)| {
-                let again = world.asked || (why == Refusal::Conflict && world.retry_conflicts);
-                content.is(refused, now) && !again
-            }),
+            ProductState::Rejected => match Refusal::of(booking) {
+                Some((Refusal::Rule, refused)) if !world.asked && content.is(refused, now) => {
+                    booking.sent = Some(Refusal::Rule.mark(&content.mark(now)));
+                    true
+                }
+                Some((Refusal::Conflict, refused)) => {
+                    content.is(refused, now) && !world.asked && !world.retry_conflicts
+                }
+                _ => false,
+            },
             ProductState::Pending | ProductState::Cancelled => false,
         };
         if !done {

@@ -19,10 +19,10 @@ use roomkeeper_crds::access_scope::{BookingQuota, BookingQuotaStatus, QuotaChunk
 const CHUNK: Duration = Duration::from_secs(10);
 /// The window of the quota per minute.
 const MINUTE: Duration = Duration::from_mins(1);
-/// Longest time between the moment at which a call is let through and its end.
-const UNDERWAY: SignedDuration = SignedDuration::from_secs(30);
+/// Longest time between the moment at which a call is let through and the one at which it is sent: a token may have to be got for it.
+const UNDERWAY: SignedDuration = SignedDuration::from_secs(90);
 /// Time for which chunks are remembered after their end: the window, and calls that are under way when it ends.
-const REMEMBERED: SignedDuration = SignedDuration::from_secs(90);
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(150);
 /// A chunk that serves longer than this was written by a clock that went wrong.
 const ABSURD: SignedDuration = SignedDuration::from_mins(5);
 /// Chunks in the status; the schema has the same bound.
@@ -106,7 +106,7 @@ pub struct Chunk {
 pub struct Reservation {
     /// What the status says.
     pub status: BookingQuotaStatus,
-    /// The chunk that is set aside with it; `None` where nothing is left.
+    /// The chunk that is set aside with it, or that nothing is left.
     chunk: Result<Chunk, Exhausted>,
     own: Vec<Chunk>,
     others: Vec<QuotaChunk>,

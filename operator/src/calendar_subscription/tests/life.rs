@@ -254,6 +254,23 @@ fn a_calendar_that_is_heard_of_is_read_again_in_the_end_too() {
 }
 
 #[test]
+fn series_are_listed_further_as_the_horizon_moves_on() {
+    let heard = settled_in(&answered(", lastReceivedAt: \"2026-11-23T09:59:00Z\""));
+    let listed = |until: &str| World {
+        listed_until: Some(until.parse().unwrap()),
+        horizon: Duration::from_hours(24 * 365),
+        ..world()
+    };
+    let a_day_later = "2026-11-24T09:00:00Z".parse().unwrap();
+    let ask = Action::RequestResync(ResyncReason::Periodic);
+    assert_eq!(plan(&heard, &listed("2027-11-23T09:00:00Z"), a_day_later).action, ask);
+    assert_eq!(plan(&heard, &listed("2027-11-23T09:00:01Z"), a_day_later).action, Action::None);
+    assert_eq!(action(&heard, &listed("2026-12-01T00:00:00Z")), Action::None, "read within the last day");
+    let next = plan(&heard, &listed("2026-12-01T00:00:00Z"), now()).next;
+    assert!(next <= Duration::from_hours(23), "{next:?}: looked at when it is time");
+}
+
+#[test]
 fn silence_is_asked_about_once_and_a_gap_told_before_it_is_mended() {
     let heard = settled_in(&answered(", lastReceivedAt: \"2026-11-23T08:00:00Z\""));
     let quiet = World { silence: Duration::from_mins(30), ..world() };

@@ -7,7 +7,7 @@ use roomkeeper_crds::access_scope::QuotaSpan;
 /// Length of a span.
 const SPAN: SignedDuration = SignedDuration::from_hours(6);
 /// A span counts until so long after its end: a week, and a chunk that was set aside at its very end and is used up later.
-const COUNTS: SignedDuration = SignedDuration::from_secs(7 * 24 * 3_600 + 60);
+const COUNTS: SignedDuration = SignedDuration::from_secs(7 * 24 * 3_600 + 120);
 /// A span that begins so far ahead was written by a clock that went wrong.
 const ABSURD: SignedDuration = SignedDuration::from_hours(8 * 24);
 /// Spans in the status; the schema has the same bound.

@@ -143,8 +143,8 @@ pub(crate) const EVENT_STORED: &[EventField] = &[
     EventField::Recurrence,
 ];
 
-/// Fields of the second read that are needed to decide and never stored: `isAllDay` says how to read start and end, and
-/// `location` tells the booked resource's line from other places.
+/// Fields of the second read besides: `isAllDay` says how to read start and end. The event's `location` is read with it and dropped:
+/// the record keeps that of the booked space alone.
 pub(crate) const EVENT_READ_ONLY: &[EventField] = &[EventField::IsAllDay, EventField::Location];
 
 /// Fields of a booked event in a list, besides those of the first read: whether it lies ahead.

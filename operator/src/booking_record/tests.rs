@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use roomkeeper_crds::{
     BookingRecord,
-    access_scope::{Booking as Product, BookingQuota, PrivateSubject, WriteBack},
+    access_scope::{Booking as Product, BookingQuota, PrivateSubject},
     booking_record::{BookingState, ProductState},
     condition::{self, Delivered, Type},
 };
@@ -40,7 +40,6 @@ fn world() -> World {
         secret_name: None,
         oauth: None,
         quota: BookingQuota::default(),
-        write_back: WriteBack::None,
         private_subject: PrivateSubject::Mask,
     };
     World { product: Some(product), ..World::default() }

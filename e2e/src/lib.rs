@@ -3,6 +3,7 @@
 
 #![allow(clippy::missing_panics_doc)]
 
+pub mod agreement;
 pub mod certificates;
 pub mod condition;
 pub mod fortnight;

@@ -73,6 +73,64 @@ impl Outlook {
         Ok(event.get("id").and_then(Value::as_str).context("the event has no id")?.to_owned())
     }
 
+    /// Puts an event of any form into a user's calendar and returns its immutable id.
+    ///
+    /// # Errors
+    /// When Graph refuses it.
+    pub async fn create_event(&self, user_id: &str, event: &Value) -> anyhow::Result<String> {
+        let event = self.call(Method::POST, &format!("users/{user_id}/events"), Some(event)).await?;
+        Ok(event.get("id").and_then(Value::as_str).context("the event has no id")?.to_owned())
+    }
+
+    /// Changes members of an event, or of one occurrence.
+    ///
+    /// # Errors
+    /// When Graph refuses it.
+    pub async fn change(&self, user_id: &str, id: &str, members: &Value) -> anyhow::Result<()> {
+        self.call(Method::PATCH, &format!("users/{user_id}/events/{id}"), Some(members)).await.map(drop)
+    }
+
+    /// The occurrences of a series between two times, in order of start, with their ids.
+    ///
+    /// # Errors
+    /// When Graph refuses it.
+    pub async fn occurrences(
+        &self,
+        user_id: &str,
+        id: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> anyhow::Result<Vec<Value>> {
+        let window = format!("startDateTime={from}&endDateTime={to}&$select=id,start,end&$top=500");
+        self.all(&format!("users/{user_id}/events/{id}/instances?{window}")).await
+    }
+
+    /// What a user sees between two times: single events and occurrences, with the add-in's property.
+    ///
+    /// # Errors
+    /// When Graph refuses it.
+    pub async fn view(&self, user_id: &str, from: Timestamp, to: Timestamp) -> anyhow::Result<Vec<Value>> {
+        let property = format!("$expand=singleValueExtendedProperties($filter=id eq '{}')", property_id());
+        let property = property.replace(' ', "%20").replace('{', "%7B").replace('}', "%7D");
+        let window = format!("startDateTime={from}&endDateTime={to}");
+        let fields = "$select=id,type,start,end,isAllDay,isOrganizer,isCancelled";
+        self.all(&format!("users/{user_id}/calendarView?{window}&{fields}&{property}&$top=500")).await
+    }
+
+    /// All pages of a list.
+    async fn all(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let mut all = Vec::new();
+        let mut next = Some(path.to_owned());
+        while let Some(path) = next {
+            let page = self.call(Method::GET, &path, None).await?;
+            all.extend(page.get("value").and_then(Value::as_array).context("no list")?.iter().cloned());
+            let root = format!("{}/v1.0/", self.origin);
+            let link = page.get("@odata.nextLink").and_then(Value::as_str);
+            next = link.map(|link| link.trim_start_matches(&root).to_owned());
+        }
+        Ok(all)
+    }
+
     /// Moves a meeting.
     ///
     /// # Errors
@@ -149,8 +207,13 @@ fn date_time(at: Timestamp) -> Value {
     json!({"dateTime": at.to_string().trim_end_matches('Z'), "timeZone": "UTC"})
 }
 
+/// Id of the add-in's property.
+fn property_id() -> String {
+    format!("String {{00020329-0000-0000-C000-000000000046}} Name cecp-{}", world::MANIFEST)
+}
+
 /// The property that the add-in leaves on an event.
-fn add_in_property(rooms: &[String]) -> Value {
+pub fn add_in_property(rooms: &[String]) -> Value {
     let resources: Vec<Value> = rooms
         .iter()
         .map(|id| json!({"id": id, "location": format!("Headquarters, {id}"), "capacity": 8, "attributes": ["screen"]}))
@@ -160,7 +223,7 @@ fn add_in_property(rooms: &[String]) -> Value {
         "attendees": ["guest@fabrikam.example"], "resources": resources,
     });
     json!({
-        "id": format!("String {{00020329-0000-0000-C000-000000000046}} Name cecp-{}", world::MANIFEST),
+        "id": property_id(),
         "value": value.to_string(),
     })
 }

@@ -5,6 +5,7 @@
 
 pub mod agreement;
 pub mod certificates;
+pub mod chance;
 pub mod condition;
 pub mod fortnight;
 pub mod install;

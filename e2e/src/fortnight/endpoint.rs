@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::chance::Chance;
+use crate::chance::Chance;
 use crate::system::System;
 
 /// Whether the next one fails, and what has come.

@@ -4,7 +4,6 @@
 //! Time is moved from one due renewal to the next, and stands still until all that is due is done. What came of it is told by
 //! Graph's log and the operator's audit, not by what the operator says of itself.
 
-mod chance;
 mod endpoint;
 mod people;
 mod rehearsal;

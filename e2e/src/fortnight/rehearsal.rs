@@ -22,13 +22,13 @@ use serde_json::{Value, json};
 
 use super::{
     Settings,
-    chance::Chance,
     endpoint::Endpoint,
     people::{self, Mailbox, People},
     tally::{Figures, Graph, Known, Tally},
     troubles::Troubles,
 };
 use crate::{
+    chance::Chance,
     install,
     system::{Daemon, System},
     wait,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{chance::Chance, people::Mailbox};
+use super::people::Mailbox;
+use crate::chance::Chance;
 use crate::simulator::Simulator;
 
 /// How long a state of Graph lasts: longer than a step, so that renewals meet it.

@@ -1,16 +1,17 @@
-//! Chance by a seed: the same seed plays the same fortnight.
+//! Chance by a seed: the same seed plays the same run.
 
 /// Numbers that follow from a seed (SplitMix64).
 #[derive(Clone, Debug)]
-pub(super) struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
-    pub(super) const fn new(seed: u64) -> Self {
+    /// From a seed.
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number below `limit`, or 0.
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,7 +22,7 @@ impl Chance {
     }
 
     /// Whether something of that many in a thousand comes about.
-    pub(super) fn strikes(&mut self, in_a_thousand: usize) -> bool {
+    pub fn strikes(&mut self, in_a_thousand: usize) -> bool {
         self.below(1_000) < in_a_thousand
     }
 }

@@ -54,7 +54,7 @@ impl Person {
     /// A space that nobody else books: whether two meetings get along is the product's to say, not the calendars'.
     fn room(&mut self) -> String {
         self.rooms += 1;
-        format!("room-{}-{}", &self.user[..8], self.rooms)
+        format!("room-{}-{}", self.user.rsplit('-').next().unwrap(), self.rooms)
     }
 
     fn property(&mut self) -> Value {
@@ -75,7 +75,7 @@ impl Person {
     }
 
     fn recurrence(&mut self, start: &Value) -> Value {
-        let day = &start["start"]["dateTime"].as_str().unwrap()[..10];
+        let day = start["start"]["dateTime"].as_str().unwrap().split('T').next().unwrap();
         let range = match self.chance.below(3) {
             0 => json!({"type": "noEnd", "startDate": day}),
             _ => {
@@ -115,7 +115,7 @@ impl Person {
                 self.outlook.change(&self.user, occurrence, &property).await.unwrap();
             }
             _ => {
-                let day = &one["start"]["dateTime"].as_str().unwrap()[..10];
+                let day = one["start"]["dateTime"].as_str().unwrap().split('T').next().unwrap();
                 let hour = 6 + self.chance.below(12);
                 let times = json!({
                     "start": {"dateTime": format!("{day}T{hour:02}:15:00"), "timeZone": "UTC"},

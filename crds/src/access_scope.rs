@@ -328,6 +328,10 @@ pub struct Booking {
     /// Most calls to the product. Kept over restarts and changes of the leader, and never overspent.
     #[serde(default)]
     pub quota: BookingQuota,
+    /// Whether the bookings' ids and states are written onto the event, into a property of Roomkeeper's own. Needs the
+    /// permission `Calendars.ReadWrite`.
+    #[serde(default)]
+    pub write_back: WriteBack,
     /// Whether the subject of a private or confidential event is stored and sent.
     #[serde(default)]
     pub private_subject: PrivateSubject,
@@ -379,6 +383,16 @@ impl Default for BookingQuota {
     fn default() -> Self {
         Self { per_minute: default_per_minute(), per_week: default_per_week() }
     }
+}
+
+/// Whether the outcome of a booking is written onto its event.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WriteBack {
+    /// Nothing is written to calendars.
+    #[default]
+    None,
+    /// Ids and states go into the named property `roomkeeper-<manifestId>` of the event.
+    Property,
 }
 
 /// What becomes of the subject of a private or confidential event.

@@ -307,6 +307,10 @@ pub struct BookingRecordStatus {
     /// When this record is deleted: end of the event plus `retention.afterEnd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+    /// Hash of what was last written back onto the event (`booking.writeBack`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub written_back: Option<String>,
     /// `Delivered`, `Ready`; `Reconciling` and `Stalled` only while True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "rule::conditions")]

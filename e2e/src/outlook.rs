@@ -117,6 +117,19 @@ impl Outlook {
         self.all(&format!("users/{user_id}/calendarView?{window}&{fields}&{property}&$top=500")).await
     }
 
+    /// The value of an extended property of an event.
+    ///
+    /// # Errors
+    /// When Graph refuses it.
+    pub async fn property(&self, user_id: &str, id: &str, property: &str) -> anyhow::Result<Option<String>> {
+        let filter = property.replace(' ', "%20").replace('{', "%7B").replace('}', "%7D");
+        let expand = format!("$expand=singleValueExtendedProperties($filter=id eq '{filter}')");
+        let path = format!("users/{user_id}/events/{id}?$select=id&{}", expand.replace(' ', "%20"));
+        let event = self.call(Method::GET, &path, None).await?;
+        let value = event.pointer("/singleValueExtendedProperties/0/value").and_then(Value::as_str);
+        Ok(value.map(str::to_owned))
+    }
+
     /// All pages of a list.
     async fn all(&self, path: &str) -> anyhow::Result<Vec<Value>> {
         let mut all = Vec::new();

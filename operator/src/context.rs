@@ -89,6 +89,8 @@ pub struct Context {
     pub horizons: Horizons,
     /// BookingRecords that wait for a space that is taken.
     pub conflicts: Conflicts,
+    /// Mailboxes that bookings are being written to.
+    pub mailboxes: crate::booking_record::write_back::Mailboxes,
     /// Failures in a row at the API server, by uid.
     pub failures: Mutex<HashMap<String, u32>>,
 }

@@ -71,6 +71,7 @@ pub async fn lead(
         purges: crate::booking_record::purge::Purges::default(),
         horizons: crate::calendar_subscription::horizon::Horizons::default(),
         conflicts: crate::booking_record::conflicts::Conflicts::default(),
+        mailboxes: crate::booking_record::write_back::Mailboxes::default(),
         failures: std::sync::Mutex::default(),
     });
 

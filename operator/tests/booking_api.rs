@@ -20,7 +20,7 @@ use contract::Contract;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use prometheus::Registry;
 use roomkeeper_crds::{
-    access_scope::{Booking, BookingOAuth, BookingQuota, PrivateSubject},
+    access_scope::{Booking, BookingOAuth, BookingQuota, PrivateSubject, WriteBack},
     booking_record::{RecurrencePattern, RecurrenceRange},
 };
 use roomkeeper_graph::http::SendGate;
@@ -90,6 +90,7 @@ impl Site {
             secret_name: Some("headers".to_owned()),
             oauth,
             quota: BookingQuota::default(),
+            write_back: WriteBack::default(),
             private_subject: PrivateSubject::default(),
         };
         let allowed = AllowedHosts::new([self.sim.origin.strip_prefix("https://").unwrap()]).unwrap();

@@ -15,6 +15,8 @@ pub struct BookingMetrics {
     pub quota_left: IntGaugeVec,
     /// Calls that were put off because a quota was used up, by window.
     pub put_off: IntCounterVec,
+    /// Writes of bookings onto their events, by outcome.
+    pub write_backs: IntCounterVec,
 }
 
 impl BookingMetrics {
@@ -52,12 +54,28 @@ impl BookingMetrics {
                 ),
                 &["window"],
             )?,
+            write_backs: IntCounterVec::new(
+                Opts::new(
+                    "roomkeeper_booking_write_backs_total",
+                    "Writes of bookings onto their events, by outcome",
+                ),
+                &["outcome"],
+            )?,
         };
+        registry.register(Box::new(metrics.write_backs.clone()))?;
+        for outcome in ["written", "gone", "failed"] {
+            metrics.write_backs.with_label_values(&[outcome]);
+        }
         registry.register(Box::new(metrics.expired.clone()))?;
         registry.register(Box::new(metrics.expiry_lag.clone()))?;
         registry.register(Box::new(metrics.purged.clone()))?;
         registry.register(Box::new(metrics.quota_left.clone()))?;
         registry.register(Box::new(metrics.put_off.clone()))?;
         Ok(metrics)
+    }
+
+    /// A write onto an event came to this.
+    pub fn written_back(&self, outcome: &str) {
+        self.write_backs.with_label_values(&[outcome]).inc();
     }
 }

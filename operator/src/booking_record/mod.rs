@@ -13,6 +13,7 @@ pub mod quota;
 pub mod series;
 pub mod status;
 pub mod validate;
+pub mod write_back;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use self::{
     plan::{Plan, World},
     purge::PurgeError,
     validate::Validated,
+    write_back::Written,
 };
 use crate::{
     api::{self, ApiError},
@@ -129,7 +131,8 @@ impl Reconcile for BookingRecord {
             Plan::Rest(bookings) => {
                 note_conflicts(&context, &record, &world, &bookings);
                 let wait = conflicts::wait(&context, &record).unwrap_or(Duration::MAX);
-                let status = status::report(&record, &world, bookings, None, now);
+                let mut status = status::report(&record, &world, bookings, None, now);
+                let wait = wait.min(note_on_event(&context, &record, &world, &mut status).await);
                 write(&context, &self, &status).await?;
                 Ok(due.min(if record.is_over(exact) { Duration::MAX } else { wait }))
             }
@@ -269,6 +272,33 @@ async fn deliver(
     let status = status::report(record, world, outcome.bookings, outcome.trouble.as_ref(), now);
     write(context, object, &status).await?;
     Ok(delay)
+}
+
+/// Writes onto the event what became of its bookings, where that is wanted and not done, and notes it in the status. Says when to look
+/// again. Whatever goes wrong leaves the bookings as they are.
+async fn note_on_event(
+    context: &Context,
+    record: &Validated,
+    world: &World,
+    status: &mut BookingRecordStatus,
+) -> Duration {
+    let Some(wanted) = write_back::wanted(record, world.product.as_ref(), &status.bookings) else {
+        return Duration::MAX;
+    };
+    let Some(scope) = world.scope.as_ref().and_then(|scope| context.scopes.get(scope)) else {
+        return Duration::MAX;
+    };
+    match write_back::write(context, record, &scope, &wanted).await {
+        Ok(Written::Done(hash)) => {
+            status.written_back = Some(hash);
+            Duration::MAX
+        }
+        Ok(Written::Later(wait)) => wait,
+        Err(error) => {
+            tracing::warn!(record = %record.key, %error, "a booking could not be written onto its event yet");
+            RECHECK
+        }
+    }
 }
 
 fn note_conflicts(context: &Context, record: &Validated, world: &World, bookings: &[Booking]) {

@@ -2,6 +2,7 @@
 
 mod purge;
 mod series;
+mod write_back;
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use roomkeeper_crds::{
     BookingRecord,
-    access_scope::{Booking as Product, BookingQuota, PrivateSubject},
+    access_scope::{Booking as Product, BookingQuota, PrivateSubject, WriteBack},
     booking_record::{BookingState, ProductState},
     condition::{self, Delivered, Type},
 };
@@ -40,6 +41,7 @@ fn world() -> World {
         secret_name: None,
         oauth: None,
         quota: BookingQuota::default(),
+        write_back: WriteBack::None,
         private_subject: PrivateSubject::Mask,
     };
     World { product: Some(product), ..World::default() }

@@ -33,6 +33,8 @@ pub struct Validated {
     pub requested: Option<String>,
     /// The CalendarSubscription through which the event was read.
     pub subscription: Key,
+    /// Immutable id of the event.
+    pub event_id: String,
     /// The AccessScope, where a label says so.
     pub scope_label: Option<String>,
     /// Whether the bookings should stand.
@@ -97,6 +99,7 @@ pub fn validate(record: &BookingRecord) -> Result<Validated, ValidateError> {
         deleted: record.metadata.deletion_timestamp.is_some(),
         requested: requested(record),
         subscription: Key::new(&key.namespace, &spec.subscription_ref.name),
+        event_id: spec.event_id.clone(),
         scope_label: record.labels().get(annotation::LABEL_SCOPE).cloned(),
         state: spec.state,
         resources,

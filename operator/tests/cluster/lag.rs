@@ -23,6 +23,7 @@ use roomkeeper_operator::{
         deletions::Deletions,
         purge::Purges,
         quota::Quotas,
+        write_back::Mailboxes,
     },
     calendar_subscription::{horizon::Horizons, sightings::Sightings, watched::Watched},
     clock::Clock,
@@ -119,6 +120,7 @@ impl Within {
             purges: Purges::default(),
             horizons: Horizons::default(),
             conflicts: Conflicts::default(),
+            mailboxes: Mailboxes::default(),
             failures: Mutex::default(),
         });
         let mut tasks = JoinSet::new();

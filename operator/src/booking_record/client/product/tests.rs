@@ -18,6 +18,7 @@ fn booking(oauth: bool) -> Booking {
         secret_name: Some("s".to_owned()),
         oauth,
         quota: roomkeeper_crds::access_scope::BookingQuota::default(),
+        write_back: roomkeeper_crds::access_scope::WriteBack::default(),
         private_subject: roomkeeper_crds::access_scope::PrivateSubject::default(),
     }
 }

@@ -271,7 +271,10 @@ async fn a_malformed_property_books_nothing_and_says_why() {
     let record = world.record().await.unwrap();
     assert_eq!((record.spec.state, record.metadata.generation), (BookingState::Booked, Some(2)));
     let properties = &record.spec.single_value_extended_properties;
-    assert_eq!(properties.invalid.as_deref(), Some("the add-in's property has another version than 1"));
+    assert_eq!(
+        properties.invalid.as_deref(),
+        Some("the add-in's property has no version, or another one than 1")
+    );
     assert!(properties.resources.is_empty());
     assert_eq!((record.spec.subject, record.spec.organizer), (None, None), "no more than tells when it ends");
     calendar.put(event(3));

@@ -55,10 +55,10 @@ fn last_sunday(year: i16, month: i8) -> Date {
     if last.weekday() == Weekday::Sunday { last } else { last.nth_weekday(-1, Weekday::Sunday).unwrap() }
 }
 
-/// The next day of a clock change in that month of central Europe that is at least a week ahead.
+/// The next day of a clock change in that month of central Europe that is at least four days ahead.
 fn next_change(today: Date, month: i8) -> Date {
     let this = last_sunday(today.year(), month);
-    if this > today.checked_add(7.days()).unwrap() { this } else { last_sunday(today.year() + 1, month) }
+    if this > today.checked_add(4.days()).unwrap() { this } else { last_sunday(today.year() + 1, month) }
 }
 
 struct Scene {
@@ -116,11 +116,13 @@ async fn start(control_plane: &ControlPlane, folder: &std::path::Path) -> Scene 
     }
     let outlook = system.outlook().await.unwrap();
     let now = Timestamp::now();
-    let horizon = now.to_zoned(TimeZone::UTC).date().first_of_month().checked_add(13.months()).unwrap();
+    // As far as occurrences are listed at least: the clock changes once more within it, whenever that is.
+    let next = now.to_zoned(TimeZone::UTC).date().first_of_month().checked_add(1.month()).unwrap();
+    let horizon = next.checked_add(365.days()).unwrap();
     let end = TimeZone::UTC.to_timestamp(horizon.at(0, 0, 0, 0)).unwrap();
     let today = now.to_zoned(TimeZone::UTC).date();
     let soon = today.checked_add(3.days()).unwrap();
-    let window = (now, end.min(now + (365 * 24).hours()));
+    let window = (now, end);
     Scene { system, outlook, window, user: world::user_id(1), today, soon }
 }
 

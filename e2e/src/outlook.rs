@@ -110,8 +110,7 @@ impl Outlook {
     /// # Errors
     /// When Graph refuses it.
     pub async fn view(&self, user_id: &str, from: Timestamp, to: Timestamp) -> anyhow::Result<Vec<Value>> {
-        let property = format!("$expand=singleValueExtendedProperties($filter=id eq '{}')", property_id());
-        let property = property.replace(' ', "%20").replace('{', "%7B").replace('}', "%7D");
+        let property = expand(&property_id());
         let window = format!("startDateTime={from}&endDateTime={to}");
         let fields = "$select=id,type,start,end,isAllDay,isOrganizer,isCancelled";
         self.all(&format!("users/{user_id}/calendarView?{window}&{fields}&{property}&$top=500")).await
@@ -122,9 +121,7 @@ impl Outlook {
     /// # Errors
     /// When Graph refuses it.
     pub async fn property(&self, user_id: &str, id: &str, property: &str) -> anyhow::Result<Option<String>> {
-        let filter = property.replace(' ', "%20").replace('{', "%7B").replace('}', "%7D");
-        let expand = format!("$expand=singleValueExtendedProperties($filter=id eq '{filter}')");
-        let path = format!("users/{user_id}/events/{id}?$select=id&{}", expand.replace(' ', "%20"));
+        let path = format!("users/{user_id}/events/{id}?$select=id&{}", expand(property));
         let event = self.call(Method::GET, &path, None).await?;
         let value = event.pointer("/singleValueExtendedProperties/0/value").and_then(Value::as_str);
         Ok(value.map(str::to_owned))
@@ -218,6 +215,12 @@ impl Outlook {
 
 fn date_time(at: Timestamp) -> Value {
     json!({"dateTime": at.to_string().trim_end_matches('Z'), "timeZone": "UTC"})
+}
+
+/// Asks for an extended property, as it stands in a URL.
+fn expand(property: &str) -> String {
+    let expand = format!("$expand=singleValueExtendedProperties($filter=id eq '{property}')");
+    expand.replace(' ', "%20").replace('{', "%7B").replace('}', "%7D")
 }
 
 /// Id of the add-in's property.

@@ -186,11 +186,11 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use roomkeeper_crds::booking_record::{AddInProperties, Sensitivity, SubscriptionRef};
     use roomkeeper_graph::{EventHead, EventId, EventType};
     use serde_json::json;
 
     use super::*;
+    use crate::worker::fixture;
 
     const TENANT: &str = "7f1d0cb7-93b9-405a-8dad-c21703b7af18";
     const USER: &str = "2189c720-90d5-44ff-818b-fe585706ee90";
@@ -238,23 +238,11 @@ mod tests {
 
     fn spec(id: &str, version: &str, state: BookingState, end: &str) -> BookingRecordSpec {
         BookingRecordSpec {
-            attendees: Vec::new(),
-            i_cal_u_id: "u".to_owned(),
             change_key: version.to_owned(),
-            date_time_from: Time(at("2026-11-20T09:00:00Z")),
-            date_time_to: Time(at(end)),
-            is_all_day: false,
             event_id: id.to_owned(),
             last_modified_date_time: Time(at("2026-11-19T08:00:00Z")),
-            location: None,
-            organizer: None,
-            recurrence_pattern: None,
-            sensitivity: Sensitivity::Normal,
-            series_master_id: None,
-            subject: None,
-            single_value_extended_properties: AddInProperties::default(),
             state,
-            subscription_ref: SubscriptionRef { name: "user1".to_owned() },
+            ..fixture::spec("2026-11-20T09:00:00Z", end)
         }
     }
 

@@ -38,6 +38,7 @@ pub async fn dereference(
     let mut failures = 0;
     if due && serves {
         let known = answers.as_ref().map_or_else(|| known_shrink(scope), |answers| answers.shrink);
+        context.memory.asking(&scope.uid);
         let fresh = ask(context, object, scope, known, now).await;
         failures = context.memory.answered(&scope.uid, fresh.clone());
         answers = Some(fresh);

@@ -18,6 +18,8 @@ pub struct Memory(Mutex<HashMap<String, Scope>>);
 struct Scope {
     answers: Option<Answers>,
     ask_at: Option<Timestamp>,
+    /// Something changed since Graph was last begun to be asked: the answer may be about what was before.
+    overtaken: bool,
     failures: u32,
     sweep_at: Option<Timestamp>,
     sweeps: u32,
@@ -69,9 +71,16 @@ impl Memory {
         scope.failures
     }
 
-    /// When to ask again.
+    /// Graph is about to be asked.
+    pub fn asking(&self, uid: &str) {
+        self.all().entry(uid.to_owned()).or_default().overtaken = false;
+    }
+
+    /// When to ask again, unless the answer was overtaken by [`Self::ask_now`]: then it is at the next opportunity.
     pub fn ask_at(&self, uid: &str, at: Timestamp) {
-        self.all().entry(uid.to_owned()).or_default().ask_at = Some(at);
+        let mut all = self.all();
+        let scope = all.entry(uid.to_owned()).or_default();
+        scope.ask_at = (!scope.overtaken).then_some(at);
     }
 
     /// Time until Graph is asked again, if that is set.
@@ -95,7 +104,7 @@ impl Memory {
     /// Asks again at the next opportunity, whatever came back last.
     pub fn ask_now(&self, uid: &str) {
         if let Some(scope) = self.all().get_mut(uid) {
-            scope.ask_at = None;
+            (scope.ask_at, scope.overtaken) = (None, true);
         }
     }
 
@@ -203,6 +212,18 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_change_while_graph_is_asked_leads_to_another_question() {
+        let memory = Memory::default();
+        memory.asking("a");
+        memory.ask_now("a");
+        memory.ask_at("a", at(3600));
+        assert_eq!(memory.until_ask("a", at(0)), None, "the answer is about what was before");
+        memory.asking("a");
+        memory.ask_at("a", at(3600));
+        assert_eq!(memory.until_ask("a", at(0)), Some(std::time::Duration::from_hours(1)));
     }
 
     #[test]

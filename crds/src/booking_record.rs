@@ -35,7 +35,7 @@ pub const SPEC_LIMIT_BYTES: usize = 32 * 1024;
     printcolumn(
         name = "Reason",
         type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Delivered\")].reason"
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
     printcolumn(name = "From", type_ = "string", json_path = ".spec.dateTimeFrom"),

@@ -203,6 +203,7 @@ pub struct Delivery {
     pub resync_handled: Option<Time>,
     /// Changes that the resync answered last found and that had never been notified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 0))]
     pub unnotified_changes: Option<u32>,
     /// Which worker reads the calendar again right now.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -40,7 +40,6 @@ impl Shape {
                 member == fields::EXTENDED_PROPERTIES
                     || named(fields::EVENT_HEAD, member)
                     || named(fields::EVENT_STORED, member)
-                    || named(fields::EVENT_READ_ONLY, member)
             }
             Self::EventBooked => {
                 member == fields::EXTENDED_PROPERTIES

@@ -174,8 +174,6 @@ pub struct Event {
     pub organizer: Option<String>,
     /// The attendees' addresses; attendees without an address are left out.
     pub attendees: Vec<String>,
-    /// The location's display name.
-    pub location: Option<String>,
     /// Who may see details.
     pub sensitivity: Sensitivity,
     /// The series that an occurrence belongs to.
@@ -259,12 +257,6 @@ impl Event {
             .collect::<Result<_, _>>()?;
         let organizer =
             object.optional("organizer").map(|value| address(value, "organizer")).transpose()?.flatten();
-        let location = match object.optional("location") {
-            Some(value) => {
-                Object::from_value(value, "location")?.optional_text("displayName")?.map(str::to_owned)
-            }
-            None => None,
-        };
         Ok(Self {
             head: EventHead::read(object, manifest)?,
             subject: object.optional_text("subject")?.map(str::to_owned),
@@ -273,7 +265,6 @@ impl Event {
             is_all_day: object.flag("isAllDay")?,
             organizer,
             attendees,
-            location: location.filter(|name| !name.is_empty()),
             sensitivity: one_of(
                 object,
                 "sensitivity",
@@ -374,7 +365,6 @@ mod tests {
                  "emailAddress": {"name": "User Two", "address": "user2@contoso.example"}},
                 {"type": "optional", "emailAddress": {"name": "Somebody"}},
             ],
-            "location": {"displayName": "HQ 1.01", "locationType": "default"},
             "sensitivity": "private", "seriesMasterId": null, "recurrence": null,
             "singleValueExtendedProperties": [
                 {"id": "String {00020329-0000-0000-c000-000000000046} Name cecp-0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f",
@@ -397,7 +387,6 @@ mod tests {
         assert_eq!(event.head.last_modified, "2026-11-20T08:00:00.1234567Z".parse::<Timestamp>().unwrap());
         assert_eq!(event.organizer.as_deref(), Some("user1@contoso.example"));
         assert_eq!(event.attendees, ["user2@contoso.example"]);
-        assert_eq!(event.location.as_deref(), Some("HQ 1.01"));
         assert_eq!(event.sensitivity, Sensitivity::Private);
         assert_eq!(event.head.add_in_value.as_deref(), Some("{\"version\":1}"));
         assert_eq!((event.series_master_id, event.recurrence), (None, None));

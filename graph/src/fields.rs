@@ -83,8 +83,6 @@ fields!(
         Organizer = "organizer",
         /// Who is invited.
         Attendees = "attendees",
-        /// Where it takes place.
-        Location = "location",
         /// Normal, personal, private or confidential.
         Sensitivity = "sensitivity",
         /// Id of the series that an occurrence belongs to.
@@ -141,11 +139,8 @@ pub(crate) const EVENT_STORED: &[EventField] = &[
     EventField::Sensitivity,
     EventField::SeriesMasterId,
     EventField::Recurrence,
+    EventField::IsAllDay,
 ];
-
-/// Fields of the second read besides: `isAllDay` says how to read start and end. The event's `location` is read with it and dropped:
-/// the record keeps that of the booked space alone.
-pub(crate) const EVENT_READ_ONLY: &[EventField] = &[EventField::IsAllDay, EventField::Location];
 
 /// Fields of a booked event in a list, besides those of the first read: whether it lies ahead.
 pub(crate) const EVENT_BOOKED: &[EventField] =
@@ -202,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_reads_together_name_every_event_field_once() {
-        let mut read: Vec<_> = [EVENT_HEAD, EVENT_STORED, EVENT_READ_ONLY].concat();
+        let mut read: Vec<_> = [EVENT_HEAD, EVENT_STORED].concat();
         read.push(EventField::OriginalStart);
         read.sort_unstable();
         let mut all = EventField::ALL.to_vec();

@@ -222,7 +222,7 @@ impl Call<'_> {
                 Some(format!("{}&{}", select(&[fields::EVENT_HEAD]), expand(manifest)))
             }
             Self::EventFull { manifest, .. } => {
-                let lists = [fields::EVENT_HEAD, fields::EVENT_STORED, fields::EVENT_READ_ONLY];
+                let lists = [fields::EVENT_HEAD, fields::EVENT_STORED];
                 Some(format!("{}&{}", select(&lists), expand(manifest)))
             }
             Self::Occurrences { manifest, window, .. } => {
@@ -304,8 +304,7 @@ mod tests {
         let expand = "$expand=singleValueExtendedProperties($filter=id%20eq%20%27String%20%7B00020329-0000-0000-C000-000000000046%7D%20Name%20cecp-0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f%27)";
         let at_event = "https://graph.microsoft.com/v1.0/users/2189c720-90d5-44ff-818b-fe585706ee90/calendar/events/AAMk%2BAD%2Fx-_%3D";
         let head = "$select=id,iCalUId,changeKey,lastModifiedDateTime,isOrganizer,type,isCancelled";
-        let rest =
-            "subject,start,end,organizer,attendees,sensitivity,seriesMasterId,recurrence,isAllDay,location";
+        let rest = "subject,start,end,organizer,attendees,sensitivity,seriesMasterId,recurrence,isAllDay";
         for (call, expected) in [
             (Call::ListSubscriptions, "https://graph.microsoft.com/v1.0/subscriptions".to_owned()),
             (

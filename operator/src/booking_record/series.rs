@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use roomkeeper_crds::{
     BookingRecordSpec,
-    booking_record::{BookedResource, Recurrence},
+    booking_record::{BookedResource, OccurrenceException, Recurrence},
 };
 
 use super::client;
@@ -85,6 +85,12 @@ pub fn by_resource<'a>(
     }
     all.retain(|_, (_, occurrences)| !occurrences.is_empty());
     all
+}
+
+/// Occurrences whose own property is not understood: when each ends, and why.
+pub fn invalid(recurrence: &Recurrence) -> Vec<(Timestamp, String)> {
+    let reason = |one: &OccurrenceException| one.single_value_extended_properties.as_ref()?.invalid.clone();
+    recurrence.exceptions.iter().filter_map(|one| Some((one.date_time_to.0, reason(one)?))).collect()
 }
 
 /// When the last occurrence has surely ended; `None`: never, or not known yet.

@@ -93,6 +93,19 @@ fn delivered(
         };
         return stalled(Delivered::Rejected, format!("{}: {reason}; {again}", refused.resource_id));
     }
+    let mut unfit = record.invalid_occurrences.iter().filter(|(end, _)| *end > now);
+    if record.state == BookingState::Booked
+        && let Some((end, invalid)) = unfit.next()
+    {
+        let more = unfit.count();
+        let message = format!(
+            "the occurrence that ends at {end} is not booked: {invalid}; {}update the add-in, or save that occurrence again in Outlook",
+            if more == 0 { String::new() } else { format!("{more} more like it; ") }
+        );
+        let reason = Reason::InvalidProperty.as_str();
+        let summary = Summary::Stalled { reason, message: message.clone() };
+        return (Status::False, Delivered::Rejected, message, summary);
+    }
     if bookings.iter().any(|booking| booking.state != ProductState::Accepted) {
         if record.is_over(now) {
             let message = "the event is over; nothing more is sent".to_owned();

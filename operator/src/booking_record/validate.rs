@@ -41,6 +41,8 @@ pub struct Validated {
     pub state: BookingState,
     /// Why what the add-in left is not understood. Then there are no spaces.
     pub invalid: Option<String>,
+    /// Occurrences whose own property is not understood: when each ends, and why.
+    pub invalid_occurrences: Vec<(Timestamp, String)>,
     /// When the event, or its last occurrence, has surely ended; `None`: never, or not known yet.
     pub ends_at: Option<Timestamp>,
     /// Up to when occurrences are listed; `None` where these are all.
@@ -104,6 +106,7 @@ pub fn validate(record: &BookingRecord) -> Result<Validated, ValidateError> {
         state: spec.state,
         resources,
         invalid,
+        invalid_occurrences: spec.recurrence_pattern.as_ref().map(series::invalid).unwrap_or_default(),
         ends_at,
         listed_until: listed_until(spec),
         status: record.status.clone().unwrap_or_default(),

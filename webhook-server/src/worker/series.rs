@@ -157,7 +157,6 @@ mod tests {
             is_all_day: false,
             organizer: None,
             attendees: Vec::new(),
-            location: None,
             sensitivity: Sensitivity::Normal,
             series_master_id: None,
             recurrence: Some(json!({

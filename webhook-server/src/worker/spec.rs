@@ -197,7 +197,6 @@ mod tests {
             is_all_day: false,
             organizer: Some("user1@contoso.example".to_owned()),
             attendees: vec!["b@contoso.example".to_owned(), "a@contoso.example".to_owned()],
-            location: Some("somewhere else".to_owned()),
             sensitivity: GraphSensitivity::Normal,
             series_master_id: None,
             recurrence: None,

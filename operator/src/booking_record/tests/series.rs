@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use roomkeeper_crds::{
     BookingRecord, BookingRecordStatus,
     booking_record::{AddInProperties, BookingState, OccurrenceException, Recurrence},
+    condition::{self, Type},
 };
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
         status::report,
         validate::{Validated, validate},
     },
-    drive_at, record, world,
+    drive, drive_at, record, told, world,
 };
 
 const URL: &str = "https://booking.contoso.example/api";
@@ -127,6 +128,13 @@ fn an_occurrence_with_a_property_that_is_not_understood_is_not_booked() {
     let exceptions = &mut record.spec.recurrence_pattern.as_mut().unwrap().exceptions;
     exceptions[0].single_value_extended_properties.as_mut().unwrap().invalid = Some("no list".to_owned());
     assert_eq!(listed(&record), ["room-101: 24T09-10"]);
+    let mut valid = validate(&record).unwrap();
+    drive(&mut valid, &world(), vec![]);
+    let told =
+        |valid: &Validated| [Type::Ready, Type::Stalled, Type::Delivered].map(|type_| told(valid, type_));
+    assert_eq!(told(&valid), ["False/InvalidProperty", "True/InvalidProperty", "False/Rejected"]);
+    let message = &condition::get(&valid.status.conditions, Type::Ready).unwrap().message;
+    assert!(message.contains("2026-11-25T") && message.contains("no list"), "{message}");
 }
 
 #[test]

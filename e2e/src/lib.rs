@@ -11,6 +11,7 @@ pub mod fortnight;
 pub mod install;
 pub mod outlook;
 pub mod programs;
+pub mod scene;
 pub mod simulator;
 pub mod system;
 pub mod wait;

@@ -110,7 +110,7 @@ impl Outlook {
     /// # Errors
     /// When Graph refuses it.
     pub async fn view(&self, user_id: &str, from: Timestamp, to: Timestamp) -> anyhow::Result<Vec<Value>> {
-        let property = expand(&property_id());
+        let property = expand(&world::add_in_property());
         let window = format!("startDateTime={from}&endDateTime={to}");
         let fields = "$select=id,type,start,end,isAllDay,isOrganizer,isCancelled";
         self.all(&format!("users/{user_id}/calendarView?{window}&{fields}&{property}&$top=500")).await
@@ -223,11 +223,6 @@ fn expand(property: &str) -> String {
     expand.replace(' ', "%20").replace('{', "%7B").replace('}', "%7D")
 }
 
-/// Id of the add-in's property.
-fn property_id() -> String {
-    format!("String {{00020329-0000-0000-C000-000000000046}} Name cecp-{}", world::MANIFEST)
-}
-
 /// The property that the add-in leaves on an event.
 pub fn add_in_property(rooms: &[String]) -> Value {
     let resources: Vec<Value> = rooms
@@ -239,7 +234,7 @@ pub fn add_in_property(rooms: &[String]) -> Value {
         "attendees": ["guest@fabrikam.example"], "resources": resources,
     });
     json!({
-        "id": property_id(),
+        "id": world::add_in_property(),
         "value": value.to_string(),
     })
 }

@@ -72,3 +72,8 @@ pub fn consent(number: usize, scope_uid: &str) -> anyhow::Result<ConsentRecord> 
         },
     }))?)
 }
+
+/// Id of the property that the add-in of the examples leaves on an event.
+pub fn add_in_property() -> String {
+    format!("String {{00020329-0000-0000-C000-000000000046}} Name cecp-{MANIFEST}")
+}

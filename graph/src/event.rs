@@ -466,6 +466,6 @@ mod tests {
         let head = EventHead::read(&answer.object, &manifest()).unwrap();
         assert_eq!((head.event_type, head.is_cancelled), (EventType::SeriesMaster, true));
         let answer = one(full().to_string().as_bytes(), Shape::EventHead).unwrap();
-        assert_eq!(answer.unrequested.count, 10);
+        assert_eq!(answer.unrequested.count, 9);
     }
 }

@@ -234,7 +234,6 @@ pub fn event(version: u32) -> Event {
         is_all_day: false,
         organizer: Some("user1@contoso.example".to_owned()),
         attendees: Vec::new(),
-        location: None,
         sensitivity: Sensitivity::Normal,
         series_master_id: None,
         recurrence: None,

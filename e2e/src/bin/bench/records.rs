@@ -250,7 +250,6 @@ impl Reader for Memory {
             is_all_day: false,
             organizer: Some(world::principal_name(1)),
             attendees: (2..8).map(world::principal_name).collect(),
-            location: Some("Headquarters".to_owned()),
             sensitivity: Sensitivity::Normal,
             series_master_id: None,
             recurrence: None,

@@ -181,6 +181,20 @@ async fn tokens_are_reset_and_expire() {
     app.get(&link).await.expect(200);
 }
 
+/// Microsoft's page on delta shows both spellings.
+#[tokio::test]
+async fn the_names_of_a_window_ignore_case() {
+    let sim = Sim::start().await;
+    let app = sim.app().await;
+    let id = app.create_event(&meeting("m", 1, 1)).await.text("id");
+    let lower = WINDOW.replace("startDateTime", "startdatetime").replace("endDateTime", "ENDDATETIME");
+    let (entries, _, _) = round(&app, &format!("{}/delta?{lower}", view()), "odata.maxpagesize=5").await;
+    assert_eq!(entries[0]["id"], id);
+    let list = app.get(&format!("{}?{lower}&$select=subject", view())).await.expect(200);
+    assert_eq!(subjects(&list), ["m"]);
+    app.get(&format!("{}?{WINDOW}&{lower}", view())).await.refused(400, "BadRequest");
+}
+
 #[tokio::test]
 async fn what_delta_refuses() {
     let sim = Sim::start().await;

@@ -94,7 +94,7 @@ pub(super) fn event(
 }
 
 /// The id in the form that the client prefers.
-fn id<'a>(event: &'a Event, prefer: &Prefer) -> &'a str {
+pub(super) fn id<'a>(event: &'a Event, prefer: &Prefer) -> &'a str {
     if prefer.immutable_ids { &event.immutable_id } else { &event.id }
 }
 

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{content::Event, series::within};
+use super::content::Event;
 use crate::{
     errors::GraphError,
     odata::{Query, date, with_offset, without_offset},
@@ -57,19 +57,6 @@ impl Window {
     pub(super) fn holds_event(&self, event: &Event) -> bool {
         let shared = &event.shared;
         shared.recurrence.is_none() && self.holds(shared.start.instant(), shared.end.instant())
-    }
-
-    /// Refuses a window that a series has occurrences in.
-    pub(super) fn without_series<'a>(
-        &self,
-        mut events: impl Iterator<Item = &'a Event>,
-    ) -> Result<(), GraphError> {
-        if events.any(|event| !within(event, *self).is_empty()) {
-            return Err(GraphError::not_simulated(
-                "the occurrences of a series in calendarView/delta, and one lies in this window",
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -4,6 +4,9 @@ use percent_encoding::percent_decode_str;
 
 use crate::{errors::GraphError, metadata::Names};
 
+/// Parameters whose names ignore case: the documentation of event: delta (event-delta.md) sends them as `startdatetime` too.
+const ANY_CASE: [&str; 2] = ["startDateTime", "endDateTime"];
+
 /// Options in the order sent, names and values decoded.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
@@ -14,6 +17,8 @@ impl Query {
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name)?, decode(value)?);
+            let known = ANY_CASE.iter().find(|known| known.eq_ignore_ascii_case(&name));
+            let name = known.map_or(name, |known| (*known).to_owned());
             if options.iter().any(|(other, _)| *other == name) {
                 return Err(GraphError::bad_request(format!(
                     "Query option '{name}' was specified more than once, but it must be specified at most once."

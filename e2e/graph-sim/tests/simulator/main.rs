@@ -16,5 +16,6 @@ mod notifications;
 mod receiver;
 mod refused;
 mod series;
+mod series_delta;
 mod subscriptions;
 mod support;

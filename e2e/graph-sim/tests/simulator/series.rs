@@ -12,12 +12,12 @@ use crate::{
 const IMMUTABLE: (&str, &str) = ("Prefer", r#"IdType="ImmutableId""#);
 const DECEMBER: &str = "startDateTime=2026-12-01T00:00:00Z&endDateTime=2027-01-01T00:00:00Z";
 
-fn event(id: &str) -> String {
+pub(crate) fn event(id: &str) -> String {
     format!("/v1.0/users/{USER}/events/{id}")
 }
 
 /// Every monday in December 2026 at 9 in Berlin, with a value of the add-in: 7, 14, 21 and 28.
-fn mondays() -> Value {
+pub(crate) fn mondays() -> Value {
     json!({
         "subject": "Weekly",
         "start": {"dateTime": "2026-12-07T09:00:00", "timeZone": "Europe/Berlin"},
@@ -43,11 +43,11 @@ async fn all(app: &App<'_>, path: &str) -> Vec<Value> {
     }
 }
 
-async fn instances(app: &App<'_>, id: &str) -> Vec<Value> {
+pub(crate) async fn instances(app: &App<'_>, id: &str) -> Vec<Value> {
     all(app, &format!("{}/instances?{DECEMBER}&$select=id,subject,start,end,type,seriesMasterId,originalStart,iCalUId&{EXPAND}", event(id))).await
 }
 
-fn texts(entries: &[Value], pointer: &str) -> Vec<String> {
+pub(crate) fn texts(entries: &[Value], pointer: &str) -> Vec<String> {
     entries.iter().map(|one| one.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned()).collect()
 }
 
@@ -55,14 +55,14 @@ fn days(entries: &[Value]) -> Vec<String> {
     texts(entries, "/start/dateTime").iter().map(|time| time.get(8..16).unwrap().to_owned()).collect()
 }
 
-fn at(day: &str, hour: u8) -> Value {
+pub(crate) fn at(day: &str, hour: u8) -> Value {
     json!({
         "start": {"dateTime": format!("2026-12-{day}T{hour:02}:00:00"), "timeZone": "Europe/Berlin"},
         "end": {"dateTime": format!("2026-12-{day}T{:02}:00:00", hour + 1), "timeZone": "Europe/Berlin"},
     })
 }
 
-fn id(entry: &Value) -> &str {
+pub(crate) fn id(entry: &Value) -> &str {
     entry["id"].as_str().unwrap()
 }
 

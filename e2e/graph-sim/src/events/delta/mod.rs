@@ -1,16 +1,17 @@
 //! `calendarView/delta`: what changed in a window since the last round (graph-facts §7).
 
-use std::sync::Mutex;
+mod entries;
+mod tokens;
 
-use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderValue, StatusCode, header};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
-use super::{content::Event, handlers, render, store::MailboxKey, window::Window};
+pub(crate) use self::tokens::{DeltaChange, DeltaTokens};
+use self::{
+    entries::{changed, held, removed},
+    tokens::{Place, Token},
+};
+use super::{handlers, store::MailboxKey, window::Window};
 use crate::{
     app::lock,
     errors::GraphError,
@@ -22,79 +23,6 @@ const DEFAULT_PAGE: usize = 10;
 /// Options that cannot go with tracked changes.
 const UNSUPPORTED: &[&str] =
     &["$select", "$expand", "$filter", "$orderby", "$search", "$top", "$skip", "$count"];
-
-/// A change of what tokens are good for, as the control API takes it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct DeltaChange {
-    /// All tokens are answered with 410 and a `Location` to begin again at.
-    #[serde(default)]
-    reset: bool,
-    /// All tokens have expired.
-    #[serde(default)]
-    expire: bool,
-}
-
-/// Which tokens are still good.
-#[derive(Debug, Default)]
-pub(crate) struct DeltaTokens(Mutex<(u64, u64)>);
-
-impl DeltaTokens {
-    pub(crate) fn change(&self, change: DeltaChange) -> Result<(), String> {
-        if change.reset == change.expire {
-            return Err("give one of reset and expire as true".to_owned());
-        }
-        let mut generations = lock(&self.0);
-        if change.reset {
-            generations.0 += 1;
-        } else {
-            generations.1 += 1;
-        }
-        Ok(())
-    }
-
-    fn current(&self) -> (u64, u64) {
-        *lock(&self.0)
-    }
-}
-
-/// Where a round goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Place {
-    /// A first round: after that event by its number; changes from `since` on come in the next round.
-    Snapshot { after: Option<u64>, since: u64 },
-    /// A later round: changes from that one on.
-    Changes { since: u64 },
-}
-
-/// What a token holds. Clients follow whole URLs: the window is baked in.
-#[derive(Debug, Serialize, Deserialize)]
-struct Token {
-    mailbox: MailboxKey,
-    app: Uuid,
-    generations: (u64, u64),
-    start: Timestamp,
-    end: Timestamp,
-    place: Place,
-}
-
-impl Token {
-    fn write(&self) -> Option<String> {
-        let text = serde_json::to_vec(self).ok()?;
-        let digest = Sha256::digest(&text);
-        let bytes: Vec<u8> = digest.iter().take(8).copied().chain(text).collect();
-        Some(BASE64URL_NOPAD.encode(&bytes))
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
-        let (digest, text) = bytes.split_at_checked(8)?;
-        if !Sha256::digest(text).starts_with(digest) {
-            return None;
-        }
-        serde_json::from_slice(text).ok()
-    }
-}
 
 /// One page of a round.
 fn page(call: &Call<'_>, mailbox: MailboxKey) -> Result<Reply, GraphError> {
@@ -109,7 +37,6 @@ fn page(call: &Call<'_>, mailbox: MailboxKey) -> Result<Reply, GraphError> {
     let calendars = lock(&call.app.calendars);
     let Some(token) = token(call, mailbox)? else {
         let window = Window::read(&call.query)?;
-        window.without_series(calendars.all(mailbox))?;
         // The first answer may be empty and have more to follow, as Exchange often does it.
         let place = Place::Snapshot { after: None, since: calendars.history_end(mailbox) };
         let token = Token {
@@ -129,43 +56,40 @@ fn page(call: &Call<'_>, mailbox: MailboxKey) -> Result<Reply, GraphError> {
     if token.generations.1 != generations.1 {
         return Err(expired(generations.1));
     }
-    window.without_series(calendars.all(mailbox))?;
     let size = call.prefer.page_size.unwrap_or(DEFAULT_PAGE);
-    let whole = |event: &Event| Value::Object(render::event(event, None, &[], &call.prefer));
     let next = |place: Place| Token { generations, place, ..token };
+    let mut values: Vec<Value> = Vec::new();
     match token.place {
         Place::Snapshot { after, since } => {
-            let mut entries =
-                calendars.numbered_after(mailbox, after).filter(|(_, event)| window.holds_event(event));
-            let page: Vec<(u64, &Event)> = entries.by_ref().take(size).collect();
-            let values = page.iter().map(|(_, event)| whole(event)).collect();
-            match page.last().filter(|_| entries.next().is_some()) {
-                Some((last, _)) => {
-                    let token = next(Place::Snapshot { after: Some(*last), since });
-                    answer(call, values, "nextLink", "$skiptoken", &token)
+            let mut last = after;
+            for (number, event) in calendars.numbered_after(mailbox, after) {
+                let held = held(event, window, &call.prefer);
+                if !held.is_empty() && values.len() >= size {
+                    let token = next(Place::Snapshot { after: last, since });
+                    return answer(call, values, "nextLink", "$skiptoken", &token);
                 }
-                None => answer(call, values, "deltaLink", "$deltatoken", &next(Place::Changes { since })),
+                values.extend(held);
+                last = Some(number);
             }
+            answer(call, values, "deltaLink", "$deltatoken", &next(Place::Changes { since }))
         }
         Place::Changes { since } => {
             let changes = calendars.history(mailbox, since).ok_or_else(|| expired(generations.1))?;
-            // An event that changed twice comes twice, each time as it is now. What left the window, or was never in it,
-            // reads as removed.
-            let values: Vec<Value> = changes
-                .iter()
-                .take(size)
-                .map(|(id, immutable_id)| if call.prefer.immutable_ids { immutable_id } else { id })
-                .map(|id| match calendars.get(mailbox, id) {
-                    Some(event) if window.holds_event(event) => whole(event),
-                    _ => json!({"@removed": {"reason": "deleted"}, "id": id}),
-                })
-                .collect();
-            let token = next(Place::Changes { since: since.saturating_add(values.len() as u64) });
-            if values.len() < changes.len() {
-                answer(call, values, "nextLink", "$skiptoken", &token)
-            } else {
-                answer(call, values, "deltaLink", "$deltatoken", &token)
+            // An event that changed twice comes twice, each time as it is now.
+            let mut reached = since;
+            for (id, immutable_id) in changes {
+                if values.len() >= size {
+                    let token = next(Place::Changes { since: reached });
+                    return answer(call, values, "nextLink", "$skiptoken", &token);
+                }
+                let id = if call.prefer.immutable_ids { immutable_id } else { id };
+                match calendars.get(mailbox, id) {
+                    Some(event) => values.extend(changed(event, window, &call.prefer)),
+                    None => values.push(removed(id)),
+                }
+                reached += 1;
             }
+            answer(call, values, "deltaLink", "$deltatoken", &next(Place::Changes { since: reached }))
         }
     }
 }

@@ -13,5 +13,6 @@ pub mod outlook;
 pub mod programs;
 pub mod simulator;
 pub mod system;
+pub mod tls_listener;
 pub mod wait;
 pub mod world;

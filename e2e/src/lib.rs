@@ -14,5 +14,6 @@ pub mod programs;
 pub mod scene;
 pub mod simulator;
 pub mod system;
+pub mod tls_listener;
 pub mod wait;
 pub mod world;

@@ -161,10 +161,18 @@ impl System {
     /// # Errors
     /// When it does not say that it serves.
     pub async fn webhook(&self, identity: &str, flags: &[&str]) -> anyhow::Result<Daemon> {
+        self.webhook_at(identity, self.webhook_port, flags).await
+    }
+
+    /// Starts a webhook server on a port of its own, as a pod behind whoever serves under the public URL.
+    ///
+    /// # Errors
+    /// When it does not say that it serves.
+    pub async fn webhook_at(&self, identity: &str, port: u16, flags: &[&str]) -> anyhow::Result<Daemon> {
         let audit = self.folder.join(format!("audit-{identity}"));
         let program = self
             .daemon("roomkeeper-webhook-server", &self.kubeconfig_webhook)?
-            .args(["--identity", identity, "--public-listen", &format!("127.0.0.1:{}", self.webhook_port)])
+            .args(["--identity", identity, "--public-listen", &format!("127.0.0.1:{port}")])
             .arg("--tls-cert")
             .arg(&self.tls.certificate)
             .arg("--tls-key")

@@ -1,15 +1,11 @@
 //! The endpoint that Graph calls: it passes Graph's validation, most of the time, and hands on what Graph says about the life of
 //! subscriptions. The webhook server itself cannot stand here, because it goes by the machine's time.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use anyhow::Context as _;
 use axum::{
     Router,
     body::Bytes,
@@ -17,13 +13,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::chance::Chance;
-use crate::system::System;
+use crate::{chance::Chance, system::System, tls_listener::TlsListener};
 
 /// Whether the next one fails, and what has come.
 #[derive(Debug)]
@@ -49,15 +41,7 @@ impl Endpoint {
             failed: AtomicUsize::new(0),
             lifecycle: Mutex::default(),
         }));
-        let (certificate, key) = system.server_certificate();
-        let certificates = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
-        let tls = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(certificates, PrivateKeyDer::from_pem_file(key)?)?;
-        let url = system.public_url();
-        let address: SocketAddr = url.strip_prefix("https://").context("no https URL")?.parse()?;
-        let tcp = TcpListener::bind(address).await?;
-        let listener = Tls { tcp, acceptor: TlsAcceptor::from(Arc::new(tls)) };
+        let listener = TlsListener::at_public_url(system).await?;
         let app = Router::new().fallback(answer).with_state(endpoint.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         Ok(endpoint)
@@ -111,30 +95,5 @@ async fn answer(State(endpoint): State<Endpoint>, Query(asked): Query<Asked>, bo
             endpoint.note(&serde_json::from_slice(&body).unwrap_or_default());
             StatusCode::ACCEPTED.into_response()
         }
-    }
-}
-
-struct Tls {
-    tcp: TcpListener,
-    acceptor: TlsAcceptor,
-}
-
-impl axum::serve::Listener for Tls {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            // Whoever does not finish the handshake is dropped.
-            if let Ok((stream, address)) = self.tcp.accept().await
-                && let Ok(stream) = self.acceptor.accept(stream).await
-            {
-                return (stream, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.tcp.local_addr()
     }
 }

@@ -1,12 +1,28 @@
 //! `make bench`: figures beside the limits that hold on the same machine in the same run. Each bench prints a table and writes
 //! `target/bench/<name>.json`, one flat object.
+//!
+//! | bench | measures |
+//! |---|---|
+//! | `ack` | notifications answered 202 after they are on disk |
+//! | `latency` | from a change in a calendar to its BookingRecord, at rest and without debounce |
+//! | `records` | BookingRecords written out of the queue, against the API server's own rate |
+//! | `coalesce` | repeated notifications that cost no read, over two pods |
+//! | `subscribe` | from consent to subscription, against the limit for writes |
+//! | `memory`, `restart` | an operator with 10,000 and 100,000 people |
+//! | `expiry` | from the end of a booking until its record is gone, 10,000 in one minute |
+//! | `fortnight` | two weeks in the life of many subscriptions |
 
 mod ack;
+mod coalesce;
+mod expiry;
 mod fortnight;
+mod latency;
 mod load;
 mod population;
 mod records;
 mod report;
+mod scene;
+mod sighting;
 mod size;
 mod subscribe;
 
@@ -32,7 +48,8 @@ enum Child {
     ServeAck(ack::server::ServeAck),
 }
 
-const NAMES: [&str; 6] = ["ack", "records", "subscribe", "memory", "restart", "fortnight"];
+const NAMES: [&str; 9] =
+    ["ack", "latency", "records", "coalesce", "subscribe", "memory", "restart", "expiry", "fortnight"];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -55,10 +72,13 @@ async fn run(args: Args) -> anyhow::Result<()> {
     for name in names {
         let report = match name {
             "ack" => ack::run().await?,
+            "latency" => latency::run().await?,
             "records" => records::run().await?,
+            "coalesce" => coalesce::run().await?,
             "subscribe" => subscribe::run().await?,
             "memory" => size::memory().await?,
             "restart" => size::restart().await?,
+            "expiry" => expiry::run().await?,
             "fortnight" => fortnight::run().await?,
             other => bail!("no bench is called {other:?}; there are: {}", NAMES.join(", ")),
         };

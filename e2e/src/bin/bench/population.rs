@@ -223,7 +223,8 @@ fn stored(object: &impl serde::Serialize) -> anyhow::Result<String> {
     Ok(value.to_string())
 }
 
-fn record(name: &str, subscription: &str) -> anyhow::Result<Value> {
+/// A BookingRecord of a calendar, for a meeting far ahead.
+pub(crate) fn record(name: &str, subscription: &str) -> anyhow::Result<Value> {
     let from = Timestamp::from_second(Timestamp::now().as_second())?
         .checked_add(SignedDuration::from_hours(2_000))?;
     Ok(json!({

@@ -6,6 +6,7 @@
 pub mod agreement;
 pub mod certificates;
 pub mod chance;
+pub mod coalesce;
 pub mod condition;
 pub mod fortnight;
 pub mod install;

@@ -77,6 +77,19 @@ impl Scene {
         Ok(())
     }
 
+    /// So many people consent to the examples' AccessScope, as `edit` leaves it, and are subscribed by the running daemons. Returns
+    /// the names of the CalendarSubscriptions.
+    ///
+    /// # Errors
+    /// When the API server refuses something, or they are not in time.
+    pub async fn subscribe(&self, people: usize, edit: fn(&str) -> String) -> anyhow::Result<Vec<String>> {
+        let scope_uid = self.install(edit).await?;
+        for number in 1..=people {
+            self.consent(&scope_uid, number).await?;
+        }
+        self.subscribed(people).await
+    }
+
     /// Waits until so many calendars are subscribed and each is `Ready`. Returns the names of the CalendarSubscriptions.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use kube::{
     api::{DeleteParams, PostParams, Preconditions},
 };
 use roomkeeper_crds::BookingRecord;
-use roomkeeper_e2e::wait;
+use roomkeeper_e2e::{scene::Scene, wait, world};
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
@@ -24,7 +24,6 @@ use tokio::{
 use crate::{
     population::record,
     report::Report,
-    scene::Scene,
     sighting::{Sighting, quantile, watch},
 };
 
@@ -50,12 +49,12 @@ fn without_product(example: &str) -> String {
 
 pub(crate) async fn run() -> anyhow::Result<Report> {
     eprintln!("expiry: starting");
-    let scene = Scene::start(1).await?;
+    let scene = Scene::start(&world::contoso(1)).await?;
     let webhook = scene.system.webhook("webhook", &[]).await?;
     let _operator = scene.system.operator("operator", &["--record-deletes-per-second", "500"]).await?;
     let ready = async || Ok(webhook.is_ready().await.then_some(()));
     wait::until("the webhook server", WAIT, ready).await?;
-    let names = scene.subscribe(without_product).await?;
+    let names = scene.subscribe(1, without_product).await?;
     let subscription = names.first().context("a CalendarSubscription")?;
     let mut bench =
         Bench { sightings: watch(scene.records.clone()), records: scene.records.clone(), subscription };

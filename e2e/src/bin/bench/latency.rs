@@ -9,7 +9,11 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::PostParams;
 use roomkeeper_crds::BookingRecord;
-use roomkeeper_e2e::{outlook::Meeting, wait, world};
+use roomkeeper_e2e::{
+    outlook::Meeting,
+    scene::{NAMESPACE, Scene, ample_quota},
+    wait, world,
+};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep, timeout},
@@ -17,7 +21,6 @@ use tokio::{
 
 use crate::{
     report::Report,
-    scene::{NAMESPACE, Scene, ample_quota},
     sighting::{Sighting, quantile, watch},
 };
 
@@ -31,12 +34,12 @@ const WAIT: Duration = Duration::from_mins(1);
 
 pub(crate) async fn run() -> anyhow::Result<Report> {
     eprintln!("latency: starting");
-    let scene = Scene::start(1).await?;
+    let scene = Scene::start(&world::contoso(1)).await?;
     let webhook = scene.system.webhook("webhook", &["--debounce", "0s"]).await?;
     let _operator = scene.system.operator("operator", &[]).await?;
     let ready = async || Ok(webhook.is_ready().await.then_some(()));
     wait::until("the webhook server", WAIT, ready).await?;
-    scene.subscribe(ample_quota).await?;
+    scene.subscribe(1, ample_quota).await?;
     let outlook = scene.system.outlook().await?;
     let user = world::user_id(1);
     let mut sightings = watch(scene.records.clone());

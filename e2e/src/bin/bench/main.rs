@@ -21,7 +21,6 @@ mod load;
 mod population;
 mod records;
 mod report;
-mod scene;
 mod sighting;
 mod size;
 mod subscribe;

@@ -10,22 +10,16 @@ use std::{collections::HashMap, net::TcpListener, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
-use roomkeeper_e2e::{
+use serde_json::Value;
+
+use self::balancer::{Balancer, TIMES};
+use crate::{
     outlook::{Meeting, Outlook},
+    scene::{Scene, ample_quota},
     system::Daemon,
     wait, world,
 };
-use serde_json::Value;
 
-use self::balancer::{Balancer, SPREAD, TIMES};
-use crate::{
-    report::Report,
-    scene::{Scene, ample_quota},
-};
-
-const PEOPLE: usize = 8;
-/// Meetings of each.
-const MEETINGS: usize = 25;
 /// Time between two changes.
 const PACE: Duration = Duration::from_millis(250);
 const WAIT: Duration = Duration::from_mins(2);
@@ -33,16 +27,42 @@ const WAIT: Duration = Duration::from_mins(2);
 /// Minimal reads of each event, by the URL without its query.
 type Reads = HashMap<String, usize>;
 
-/// What the reads of one round come to.
-#[derive(Default)]
-struct Tally {
-    changes: usize,
-    reads: usize,
-    most: usize,
+/// How much there is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// People; every other one books.
+    pub people: usize,
+    /// Meetings of each.
+    pub meetings: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Changes of meetings that book.
+    pub booked: Tally,
+    /// Changes of other meetings.
+    pub unbooked: Tally,
+    /// Changes of meetings that book and that no record shows.
+    pub missed: usize,
+    /// Notifications that the pods took.
+    pub told: usize,
+}
+
+/// What the reads come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Changes made.
+    pub changes: usize,
+    /// Minimal reads.
+    pub reads: usize,
+    /// The most that one change cost.
+    pub most: usize,
 }
 
 impl Tally {
-    fn dropped_share(&self) -> f64 {
+    /// Of the notifications that repeat one, how many cost no read.
+    pub fn dropped_share(&self) -> f64 {
         #[allow(clippy::cast_precision_loss, reason = "some thousands")]
         let (changes, reads) = (self.changes as f64, self.reads as f64);
         #[allow(clippy::cast_precision_loss, reason = "four")]
@@ -55,9 +75,14 @@ fn books(person: usize) -> bool {
     person % 2 == 1
 }
 
-pub(crate) async fn run() -> anyhow::Result<Report> {
-    eprintln!("coalesce: starting");
-    let scene = Scene::start(PEOPLE).await?;
+/// Plays it; `say` is told how it goes.
+///
+/// # Errors
+/// When something does not start, or does not come to rest.
+pub async fn play(settings: Settings, say: fn(&str)) -> anyhow::Result<Figures> {
+    let Settings { people, meetings: each } = settings;
+    say("starting");
+    let scene = Scene::start(&world::contoso(people)).await?;
     let (mut pods, mut urls) = (Vec::new(), Vec::new());
     for name in ["webhook-0", "webhook-1"] {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -74,17 +99,17 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
         Ok(ready.then_some(()))
     })
     .await?;
-    scene.subscribe(ample_quota).await?;
+    scene.subscribe(people, ample_quota).await?;
     at_rest(&pods, &balancer, 0).await?;
 
     let outlook = scene.system.outlook().await?;
     let mut meetings = Vec::new();
-    let (mut booked, mut unbooked, mut missed) = (Tally::default(), Tally::default(), 0);
+    let mut figures = Figures::default();
     let mut before = Reads::new();
     for round in ["made", "renamed"] {
-        eprintln!("coalesce: {} meetings are {round}", PEOPLE * MEETINGS);
+        say(&format!("{} meetings are {round}", people * each));
         if meetings.is_empty() {
-            meetings = make(&outlook).await?;
+            meetings = make(&outlook, settings).await?;
         } else {
             for (person, event, subject) in &mut meetings {
                 *subject = format!("{subject}, renamed");
@@ -92,46 +117,39 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
                 tokio::time::sleep(PACE).await;
             }
         }
-        tokio::time::sleep(SPREAD).await;
+        let changed = meetings.len() * if before.is_empty() { 1 } else { 2 };
+        wait::until("every change to be told of", WAIT, async || {
+            Ok((balancer.changes() >= changed).then_some(()))
+        })
+        .await?;
         at_rest(&pods, &balancer, TIMES * balancer.changes()).await?;
         let all = reads(&scene).await?;
         for (url, reads) in &all {
             let reads = reads - before.get(url).copied().unwrap_or_default();
-            let person = (1..=PEOPLE).find(|person| url.contains(&world::user_id(*person)));
-            let tally = if person.is_some_and(books) { &mut booked } else { &mut unbooked };
+            let person = (1..=people).find(|person| url.contains(&world::user_id(*person)));
+            let is_booked = person.is_some_and(books);
+            let tally = if is_booked { &mut figures.booked } else { &mut figures.unbooked };
             tally.reads += reads;
             tally.most = tally.most.max(reads);
         }
         before = all;
-        for tally in [&mut booked, &mut unbooked] {
-            tally.changes += PEOPLE * MEETINGS / 2;
+        for (person, ..) in &meetings {
+            let tally = if books(*person) { &mut figures.booked } else { &mut figures.unbooked };
+            tally.changes += 1;
         }
-        missed += not_recorded(&scene, &meetings).await?;
+        figures.missed += not_recorded(&scene, &meetings).await?;
     }
-    let told = balancer.told();
+    figures.told = balancer.told();
     scene.end().await?;
-
-    let mut report = Report::default();
-    #[allow(clippy::cast_precision_loss, reason = "some thousands")]
-    let mut put = |key, count: usize| report.put(key, count as f64);
-    put("changes", booked.changes + unbooked.changes);
-    put("notifications", told);
-    put("missed", missed);
-    put("reads", booked.reads);
-    put("reads_per_change_max", booked.most);
-    put("reads_without_booking", unbooked.reads);
-    put("reads_per_change_max_without_booking", unbooked.most);
-    report.put("dropped_share", booked.dropped_share());
-    report.put("dropped_share_without_booking", unbooked.dropped_share());
-    Ok(report)
+    Ok(figures)
 }
 
 /// Puts everybody's meetings into the calendars: person, event and subject.
-async fn make(outlook: &Outlook) -> anyhow::Result<Vec<(usize, String, String)>> {
+async fn make(outlook: &Outlook, settings: Settings) -> anyhow::Result<Vec<(usize, String, String)>> {
     let first = Timestamp::from_second(Timestamp::now().as_second())? + SignedDuration::from_hours(48);
     let mut meetings = Vec::new();
-    for number in 0..PEOPLE * MEETINGS {
-        let person = number % PEOPLE + 1;
+    for number in 0..settings.people * settings.meetings {
+        let person = number % settings.people + 1;
         let from = first + SignedDuration::from_hours(i64::try_from(number)?);
         let meeting = Meeting {
             subject: format!("Meeting {number}"),

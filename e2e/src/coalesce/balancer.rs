@@ -17,8 +17,9 @@ use axum::{
     http::{StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
 };
-use roomkeeper_e2e::{chance::Chance, system::System, tls_listener::TlsListener};
 use serde_json::{Value, json};
+
+use crate::{chance::Chance, system::System, tls_listener::TlsListener};
 
 /// How often each change is told of.
 pub(super) const TIMES: usize = 4;

@@ -45,7 +45,7 @@ fn without_product(example: &str) -> String {
             .iter()
             .any(|start| line.starts_with(start))
     });
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.collect::<Vec<&str>>().join("\n")
 }
 
 pub(crate) async fn run() -> anyhow::Result<Report> {
@@ -77,6 +77,7 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
     let ends = (0..RECORDS).map(share).collect::<Result<Vec<_>, _>>()?;
     let spread = bench.expire("spread", &ends).await?;
     let at_once = bench.expire("at-once", &vec![soon(lead)?; RECORDS]).await?;
+    drop(bench);
     scene.end().await?;
 
     let limit = api_rate.min(PACE);

@@ -69,6 +69,7 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
         plain.push(seen(&mut sightings, &format!("Plain {number}"), began).await?.1);
         sleep(REST).await;
     }
+    drop(sightings);
     scene.end().await?;
 
     let counted = |values: &[f64]| values.get(WARM_UP..).unwrap_or_default().to_vec();

@@ -33,6 +33,7 @@ pub(crate) fn watch(api: Api<BookingRecord>) -> UnboundedReceiver<Sighting> {
                 Ok(Some(Event::Delete(record))) => (record, true),
                 Ok(Some(Event::Init | Event::InitDone)) => continue,
                 Ok(None) => return,
+                Err(_) if sender.is_closed() => return,
                 Err(error) => {
                     eprintln!("bench: the watch broke off: {error}");
                     continue;

@@ -62,11 +62,10 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
     let began = Instant::now();
     let far = Timestamp::from_second(Timestamp::now().as_second())? + SignedDuration::from_hours(100);
     let plain = bench.create("plain", &vec![far; PLAIN]).await?;
+    let took = SignedDuration::try_from(began.elapsed())?;
     let api_rate = bench.delete(plain).await?;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "2.5")]
-    let many = i32::try_from(RECORDS.div_ceil(PLAIN))?;
-    // As long as making so many takes, and half as much again.
-    let lead = SignedDuration::try_from(began.elapsed())? * many * 3 / 2 + SignedDuration::from_secs(10);
+    // As long as making so many takes, and a fifth more.
+    let lead = took * 3 + SignedDuration::from_secs(5);
 
     let from = soon(lead)?;
     let share = |number: usize| {

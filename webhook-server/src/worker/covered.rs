@@ -5,8 +5,8 @@
 //! treated so: a series can change in one occurrence, and it is not documented that its own version changes with that.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use roomkeeper_crds::{BookingRecordSpec, booking_record::BookingState};
@@ -20,9 +20,17 @@ const EVENTS: usize = 50_000;
 /// Versions remembered of one event.
 const VERSIONS: usize = 8;
 
-/// Versions that were read, by event.
+/// Versions that were read.
 #[derive(Debug, Default)]
-pub(super) struct Covered(Mutex<HashMap<Key, VecDeque<String>>>);
+pub(super) struct Covered(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// By event; the one that was read last stands last.
+    versions: HashMap<Key, VecDeque<String>>,
+    /// Events whose record may be older than its version says, until they are read again.
+    doubted: HashSet<Key>,
+}
 
 impl Covered {
     /// Whether what the item tells of was read already, by the record or by memory.
@@ -35,13 +43,30 @@ impl Covered {
                 && record.recurrence_pattern.is_none()
                 && record.change_key == *version
         });
-        recorded || self.remembered(item, version)
+        let key = key(item);
+        let known = self.known();
+        if known.doubted.contains(&key) {
+            return false;
+        }
+        let Some(versions) = known.versions.get(&key) else { return recorded };
+        // A record that stands in another version than was read last here is the work of a pod that may have read before.
+        let is_behind = record.is_some_and(|record| {
+            record.state == BookingState::Booked && versions.back() != Some(&record.change_key)
+        });
+        recorded || (versions.contains(version) && !is_behind)
+    }
+
+    /// The event counts as not read until work on it is done after a read: what its record says may be older than it seems.
+    pub(super) fn doubt(&self, item: &EventItem) {
+        self.known().doubted.insert(key(item));
     }
 
     /// Work on the item was done after a read that gave this head; `None`: the event was not there.
     pub(super) fn read(&self, item: &EventItem, head: Option<&EventHead>) {
         let key = key(item);
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
+        known.doubted.remove(&key);
+        let all = &mut known.versions;
         let Some(head) = head.filter(|head| head.event_type == EventType::SingleInstance) else {
             all.remove(&key);
             return;
@@ -51,18 +76,16 @@ impl Covered {
         }
         let versions = all.entry(key).or_default();
         for version in item.version.iter().chain([&head.change_key]) {
-            if !versions.contains(version) {
-                versions.push_back(version.clone());
-            }
+            versions.retain(|one| one != version);
+            versions.push_back(version.clone());
         }
         while versions.len() > VERSIONS {
             versions.pop_front();
         }
     }
 
-    fn remembered(&self, item: &EventItem, version: &String) -> bool {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&key(item)).is_some_and(|versions| versions.contains(version))
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,6 +153,34 @@ mod tests {
         });
         let recurrence_pattern = Some(serde_json::from_value(recurrence).unwrap());
         assert!(!covered.holds(&item(Some("v2")), Some(&BookingRecordSpec { recurrence_pattern, ..record })));
+    }
+
+    #[test]
+    fn a_record_that_another_pod_made_of_another_version_is_a_reason_to_read() {
+        let record = |version: &str| BookingRecordSpec {
+            change_key: version.to_owned(),
+            ..fixture::spec("2026-11-24T09:00:00Z", "2026-11-24T10:00:00Z")
+        };
+        let covered = Covered::default();
+        covered.read(&item(Some("v2")), Some(&head("v2", EventType::SingleInstance)));
+        assert!(covered.holds(&item(Some("v2")), None), "read, and nothing is booked");
+        assert!(!covered.holds(&item(Some("v2")), Some(&record("v1"))), "the other pod read before");
+        assert!(covered.holds(&item(Some("v2")), Some(&record("v2"))));
+        let cancelled = BookingRecordSpec { state: BookingState::Cancelled, ..record("v1") };
+        assert!(covered.holds(&item(Some("v2")), Some(&cancelled)));
+    }
+
+    #[test]
+    fn a_doubted_event_is_read_until_that_is_done() {
+        let record = BookingRecordSpec {
+            change_key: "v2".to_owned(),
+            ..fixture::spec("2026-11-24T09:00:00Z", "2026-11-24T10:00:00Z")
+        };
+        let covered = Covered::default();
+        covered.doubt(&item(Some("v2")));
+        assert!(!covered.holds(&item(Some("v2")), Some(&record)));
+        covered.read(&item(Some("v2")), Some(&head("v2", EventType::SingleInstance)));
+        assert!(covered.holds(&item(Some("v2")), Some(&record)));
     }
 
     #[test]

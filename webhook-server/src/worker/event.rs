@@ -4,9 +4,6 @@
 //! race starts over with a fresh read, so that an older state of the event can never overwrite a newer one, and a
 //! record that was deleted does not come back from a read made before. A create cannot be made to depend on what was looked
 //! at: one that took long enough for others to create and delete the record meanwhile is followed by a fresh look.
-//!
-//! The first look may be a glance at the API server's cache, because a write proves it: what was behind is a conflict. Whatever ends
-//! without a write is proven by a live look instead.
 
 use std::{
     sync::Arc,
@@ -14,7 +11,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 use roomkeeper_crds::{
     BookingRecord, BookingRecordSpec,
     booking_record::BookedResource,
@@ -35,7 +31,7 @@ use super::{
     permit::Permit,
     reader::{self, ReadError, ReadFault, Reader, Wanted},
     reading::{ReadSeries, Reading},
-    records::{Look, Records, Written},
+    records::{Records, Written},
     series::Horizon,
     spec::{self, Keeping},
     subscriptions::{ObjectName, Subscriptions},
@@ -110,10 +106,10 @@ impl Parts {
         let may_be_gone = item.deleted || found_missing >= super::MISSING_LOOKS;
         let mut subject = Subject { item, name, user, cause, may_be_gone };
         let mut last = Failure::Conflict;
-        let mut look = Look::Glance;
+        // Of an earlier start too: who lost a race to a record of this version has read it all the same.
+        let mut seen = Seen::Nothing;
         for _ in 0..STARTS {
-            let mut seen = Seen::Nothing;
-            match self.start(&subject, &event, place, look, &mut seen).await? {
+            match self.start(&subject, &event, place, &mut seen).await? {
                 Start::Done(outcome) => {
                     match &seen {
                         Seen::Nothing => {}
@@ -122,9 +118,9 @@ impl Parts {
                     }
                     return Ok(outcome);
                 }
-                Start::Over(failure) => (last, look) = (failure, Look::Live),
+                Start::Over(failure) => last = failure,
                 Start::Series(master) => {
-                    event = master;
+                    (event, seen) = (master, Seen::Nothing);
                     // The notification was of the occurrence: nothing is known of the master yet.
                     subject.may_be_gone = found_missing >= super::MISSING_LOOKS;
                 }
@@ -139,7 +135,6 @@ impl Parts {
         subject: &Subject<'_>,
         event: &EventId,
         place: &Place,
-        look: Look,
         seen: &mut Seen,
     ) -> Result<Start, Setback> {
         let permit = match self.permit(subject).await? {
@@ -159,16 +154,8 @@ impl Parts {
             name: booking_record(&item.tenant_id, &item.user_id, event.as_str()),
         };
         let looked = Instant::now();
-        let mut look = look;
-        let mut existing = self.records.look(&record, look).await.map_err(Setback::Failed)?;
-        let is_known = |existing: Option<&BookingRecord>| {
-            event.as_str() == item.event_id && self.covered.holds(item, existing.map(|record| &record.spec))
-        };
-        if look == Look::Glance && is_known(existing.as_ref()) {
-            look = Look::Live;
-            existing = self.records.look(&record, look).await.map_err(Setback::Failed)?;
-        }
-        if is_known(existing.as_ref()) {
+        let existing = self.records.get(&record).await.map_err(Setback::Failed)?;
+        if event.as_str() == item.event_id && self.covered.holds(item, existing.as_ref().map(|r| &r.spec)) {
             let known = existing.as_ref().map(|record| record.spec.i_cal_u_id.clone());
             self.record_notification(subject, &permit, event, known).await?;
             return Ok(Start::Done(Outcome::Duplicate));
@@ -192,7 +179,7 @@ impl Parts {
         *seen = head.clone().map_or(Seen::Gone, Seen::Head);
 
         let site =
-            |permit| Site { parts: self, record: &record, existing: existing.as_ref(), look, looked, permit };
+            |permit| Site { parts: self, item, record: &record, existing: existing.as_ref(), looked, permit };
         let Some(head) = head else { return site(&permit).without_booking().await };
         let verdict = decide::verdict(&head, &manifest);
         if verdict == Verdict::NoBooking {
@@ -303,11 +290,10 @@ impl Parts {
 /// Where a decision is applied.
 struct Site<'a> {
     parts: &'a Parts,
+    item: &'a EventItem,
     record: &'a ObjectName,
     /// As it stood before Graph was read.
     existing: Option<&'a BookingRecord>,
-    /// How it was looked at.
-    look: Look,
     /// When that was.
     looked: Instant,
     permit: &'a Permit,
@@ -361,17 +347,12 @@ impl Site<'_> {
 
     async fn apply(&self, write: Write) -> Result<Start, Setback> {
         let (written, outcome) = match (write, self.existing) {
-            (Write::Nothing(outcome), _) => {
-                return Ok(if self.is_as_seen().await? {
-                    Start::Done(outcome)
-                } else {
-                    Start::Over(Failure::Conflict)
-                });
-            }
+            (Write::Nothing(outcome), _) => return Ok(Start::Done(outcome)),
             (Write::Create(spec), _) => {
                 let scope = &self.permit.subscription.spec.scope_ref.name;
                 let created = self.parts.records.create(self.record, scope, *spec).await;
                 if created == Ok(Written::Done) && self.looked.elapsed() > PROMPT {
+                    self.parts.covered.doubt(self.item);
                     return Ok(Start::Over(Failure::Conflict));
                 }
                 (created, Outcome::Created)
@@ -385,16 +366,6 @@ impl Site<'_> {
             Written::Done => Ok(Start::Done(outcome)),
             Written::Conflict => Ok(Start::Over(Failure::Conflict)),
         }
-    }
-
-    /// Whether the spec that was looked at is what the API server has.
-    async fn is_as_seen(&self) -> Result<bool, Setback> {
-        if self.look == Look::Live {
-            return Ok(true);
-        }
-        let version = |record: &BookingRecord| (record.uid(), record.metadata.generation);
-        let live = self.parts.records.look(self.record, Look::Live).await.map_err(Setback::Failed)?;
-        Ok(live.as_ref().map(version) == self.existing.map(version))
     }
 
     fn spec(&self) -> Option<&BookingRecordSpec> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::{
     Api, Client,
-    api::{GetParams, ListParams, PostParams},
+    api::{ListParams, PostParams},
     core::ObjectMeta,
 };
 use roomkeeper_crds::{
@@ -31,15 +31,6 @@ pub struct Records {
     client: Client,
 }
 
-/// How a record is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    /// In the API server's cache, which may be behind and costs etcd nothing. A write that depends on it is a conflict when it was.
-    Glance,
-    /// As etcd has it now.
-    Live,
-}
-
 /// What a write did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
@@ -61,24 +52,7 @@ impl Records {
 
     /// The record as it stands at the API server.
     pub(super) async fn get(&self, record: &ObjectName) -> Result<Option<BookingRecord>, Failure> {
-        self.look(record, Look::Live).await
-    }
-
-    /// The record as that look shows it.
-    pub(super) async fn look(
-        &self,
-        record: &ObjectName,
-        look: Look,
-    ) -> Result<Option<BookingRecord>, Failure> {
-        let params = match look {
-            Look::Glance => GetParams::any(),
-            Look::Live => GetParams::default(),
-        };
-        let answer = match timeout(TIMEOUT, self.api(&record.namespace).get_with(&record.name, &params)).await
-        {
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(Ok(None)),
-            other => other.map(|answer| answer.map(Some)),
-        };
+        let answer = timeout(TIMEOUT, self.api(&record.namespace).get_opt(&record.name)).await;
         settled(answer)
     }
 

@@ -20,7 +20,7 @@ use roomkeeper_graph::{
 use roomkeeper_service::health::Health;
 use roomkeeper_webhook_server::{
     queue::{
-        Backoff, EventItem, Item, LifecycleEvents, LifecycleItem, Queue as _,
+        Backoff, Item, LifecycleEvents, LifecycleItem, Queue as _,
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
@@ -293,10 +293,7 @@ async fn what_was_read_costs_no_further_read() {
     let worker = Running::start(&world, Arc::clone(&reads) as _).await;
     let other = Reads::of(&calendar);
     let second = Running::start(&world, Arc::clone(&other) as _).await;
-    let told = |version: u32| {
-        let Item::V1Event(item) = world.item() else { panic!("not an event") };
-        Item::V1Event(EventItem { version: Some(format!("version-{version}")), ..item })
-    };
+    let told = |version| world.told(version);
     calendar.put(event(1));
     worker.work(told(1)).await;
     for _ in 0..3 {

@@ -81,6 +81,16 @@ impl World {
         })
     }
 
+    /// The notification of that version of the event.
+    pub fn told(&self, version: u32) -> Item {
+        match self.item() {
+            Item::V1Event(event) => {
+                Item::V1Event(EventItem { version: Some(format!("version-{version}")), ..event })
+            }
+            Item::V1Lifecycle(_) => unreachable!(),
+        }
+    }
+
     pub fn deleted_item(&self) -> Item {
         match self.item() {
             Item::V1Event(event) => Item::V1Event(EventItem { deleted: true, ..event }),

@@ -35,7 +35,7 @@ impl Race {
     async fn hold_at(&self, version: u32) -> Held {
         self.calendar.put(event(version));
         let mut held = self.reads.hold_next();
-        self.slow.notify(self.world.item()).await;
+        self.slow.notify(self.world.told(version)).await;
         held.reached().await;
         held
     }

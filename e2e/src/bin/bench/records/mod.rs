@@ -1,7 +1,10 @@
 //! BookingRecords per second that the worker writes out of its queue, against the API server's own rate for such objects in
 //! the same run: plain creates of the same specs, as many in flight.
 //!
-//! Calendars and permissions are answered from memory, so that the figure is the worker's writing and nothing else.
+//! Calendars and permissions are answered from memory, so that `ratio_to_api_server` is the worker's writing and nothing else. Then once
+//! more over the whole path, where reading and proving what was read is part of it.
+
+mod whole_path;
 
 use std::{sync::Arc, time::Duration, time::Instant};
 
@@ -62,12 +65,16 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
     let after = plain_creates(&client, "after", &sample, RECORDS).await?;
     let plain = f64::midpoint(before, after);
     control_plane.stop().await?;
+    let whole = whole_path::run().await?;
 
     let mut report = Report::default();
     report.put("worker_per_second", worker);
     report.put("api_server_before_per_second", before);
     report.put("api_server_after_per_second", after);
     report.put("ratio_to_api_server", worker / plain);
+    report.put("whole_path_per_second", whole.worker);
+    report.put("whole_path_api_server_per_second", whole.api_server);
+    report.put("whole_path_ratio", whole.worker / whole.api_server);
     Ok(report)
 }
 

@@ -23,7 +23,7 @@ use crate::{
         purge::Purges,
         quota::Quotas,
     },
-    calendar_subscription::{horizon::Horizons, sightings::Sightings, watched::Watched},
+    calendar_subscription::{bulk::Bursts, horizon::Horizons, sightings::Sightings, watched::Watched},
     clock::Clock,
     events::Events,
     holds::Holds,
@@ -80,6 +80,8 @@ pub struct Context {
     pub watched: Watched,
     /// Subscriptions seen at Graph that somebody must look at.
     pub sightings: Sightings,
+    /// Deletions of CalendarSubscriptions that belong together.
+    pub bursts: Bursts,
     /// What must not be tried again yet.
     pub holds: Holds,
     /// Calls to booking products that may be made, by AccessScope.

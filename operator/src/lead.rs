@@ -65,6 +65,7 @@ pub async fn lead(
         memory: access_scope::memory::Memory::default(),
         watched: crate::calendar_subscription::watched::Watched::default(),
         sightings: crate::calendar_subscription::sightings::Sightings::default(),
+        bursts: crate::calendar_subscription::bulk::Bursts::default(),
         holds,
         quotas: crate::booking_record::quota::Quotas::default(),
         deletions: crate::booking_record::deletions::Deletions::default(),

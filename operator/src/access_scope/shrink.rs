@@ -92,8 +92,11 @@ pub fn judge(living: &[UserId], members: &Members, here: Circumstances<'_>) -> V
     Verdict::Held(Held { known, living: living.len(), token })
 }
 
-fn is_large(ending: usize, living: usize, max_percent: u8) -> bool {
-    ending >= SMALLEST && ending * usize::from(ALL_PERCENT) > living * usize::from(max_percent)
+/// Whether so many of the living may not go unasked.
+pub fn is_large(ending: usize, living: usize, max_percent: u8) -> bool {
+    max_percent < ALL_PERCENT
+        && ending >= SMALLEST
+        && ending * usize::from(ALL_PERCENT) > living * usize::from(max_percent)
 }
 
 fn token(since: Timestamp, ending: &[&UserId]) -> String {

@@ -18,10 +18,12 @@ use serde_json::json;
 
 use super::{
     apply::{cause, delete},
+    bulk::Size,
     dereference::{is_about, user_term},
     validate::{ValidateError, Validated, validate},
 };
 use crate::{
+    access_scope,
     api::{self, ApiError, bounded},
     context::Context,
     failpoint::{Place, around},
@@ -64,7 +66,10 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
         return Ok(Duration::MAX);
     };
     let scope = context.scopes.get(&object.scope);
-    let ids = remote_ids(context, &object);
+    let scope_uid = scope.as_ref().and_then(|scope| scope.uid()).unwrap_or_default();
+    context.bursts.seen(&scope_uid, &object.uid, context.process.clock.passed());
+    let mut ids = remote_ids(context, &object);
+    context.bursts.leave_to_end(&scope_uid, &object.uid, &mut ids);
     if object.forced {
         let text = format!("deleted by force: {}", lapse(&object));
         loud(context, &raw, &object, "ForceDeleted", &text).await?;
@@ -93,18 +98,55 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
             );
             loud(context, &raw, &object, "DeletionGaveUp", &text).await?;
         }
+        context.bursts.ended(&scope_uid, &object.uid, &ids);
     }
     if object.on_delete == OnDelete::WithdrawConsent
         && let (Some(scope), Some(user)) = (scope, object.user_id)
         && scope.metadata.deletion_timestamp.is_none()
         && !namespace_ends(context, &object.key.namespace).await?
     {
-        withdraw(context, &object, &scope, &user).await?;
+        let standing = standing(context, &object, &scope, &user).await?;
+        if !standing.is_empty() {
+            match size(context, &object, &scope, &scope_uid) {
+                Size::Open(left) => return Ok(left),
+                Size::Few => withdraw(context, &object, &scope, &user, standing).await?,
+                Size::Bulk { deleted, of, first } if first => {
+                    told(context, &scope, &object, deleted, of).await?
+                }
+                Size::Bulk { .. } => {}
+            }
+        }
     }
     let finalizer = annotation::FINALIZER_GRAPH_SUBSCRIPTION;
     api::remove_finalizer(&context.process, &raw, finalizer).await?;
+    context.bursts.gone(&scope_uid, &object.uid);
     context.forget(&object.uid);
     Ok(Duration::MAX)
+}
+
+/// Whether this deletion is one of very many.
+fn size(context: &Context, object: &Validated, scope: &AccessScope, scope_uid: &str) -> Size {
+    let present = context.subscriptions.under(&access_scope::term(&object.scope)).len();
+    let max_percent = scope.spec.membership.clone().unwrap_or_default().max_shrink_percent;
+    context.bursts.size(scope_uid, present, max_percent, context.process.clock.passed())
+}
+
+/// Says once that a bulk deletion withdraws nothing.
+async fn told(
+    context: &Context,
+    scope: &AccessScope,
+    object: &Validated,
+    deleted: usize,
+    of: usize,
+) -> Result<(), AuditError> {
+    let text = format!(
+        "{deleted} of {of} CalendarSubscriptions are deleted together: their Graph subscriptions end, their consents stay; withdraw \
+         those that are meant to end with 'kubectl roomkeeper unsubscribe'"
+    );
+    note(context, object, &text).await?;
+    tracing::warn!(scope = %object.scope, text, "a bulk deletion withdraws no consent");
+    context.process.events.warn(scope, "BulkDeletion", text).await;
+    Ok(())
 }
 
 fn remote_ids(context: &Context, object: &Validated) -> Vec<SubscriptionId> {
@@ -169,25 +211,43 @@ async fn namespace_ends(context: &Context, name: &str) -> Result<bool, ApiError>
     Ok(namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
 }
 
-/// Withdraws every standing consent of the user for this scope. The audit entry comes first.
+/// Every standing consent of the user for this scope.
+async fn standing(
+    context: &Context,
+    object: &Validated,
+    scope: &AccessScope,
+    user: &UserId,
+) -> Result<Vec<ConsentRecord>, ApiError> {
+    let mut standing = Vec::new();
+    for key in context.consents.under(&user_term(user.as_str())) {
+        if key.namespace != object.key.namespace {
+            continue;
+        }
+        let record = api::live::<ConsentRecord>(&context.process.kube, &key).await?;
+        let stands =
+            |record: &ConsentRecord| is_about(record, scope, user) && record.spec.withdrawn.is_none();
+        standing.extend(record.filter(stands));
+    }
+    Ok(standing)
+}
+
+/// Withdraws these consents. The audit entry comes first.
 async fn withdraw(
     context: &Context,
     object: &Validated,
     scope: &AccessScope,
     user: &UserId,
+    records: Vec<ConsentRecord>,
 ) -> Result<(), FinalizeError> {
-    for key in context.consents.under(&user_term(user.as_str())) {
-        let Some(record) = api::live::<ConsentRecord>(&context.process.kube, &key).await? else { continue };
-        if !is_about(&record, scope, user) || record.spec.withdrawn.is_some() {
-            continue;
-        }
+    for record in records {
+        let name = record.name_any();
         let now = context.process.clock.now();
         let entry = AuditEntry::ConsentWithdrawn {
             time: now,
             scope: object.scope.to_string(),
             tenant_id: scope.spec.tenant_id.clone(),
             user_id: *user,
-            consent: key.name.clone(),
+            consent: name.clone(),
         };
         context.process.audit.record(entry).await?;
         let body = json!({
@@ -199,16 +259,16 @@ async fn withdraw(
             }},
         });
         let api: Api<api::Guarded<ConsentRecord>> =
-            Api::namespaced(context.process.kube.clone(), &key.namespace);
+            Api::namespaced(context.process.kube.clone(), &object.key.namespace);
         let params = PatchParams {
             field_manager: Some(annotation::MANAGER_OPERATOR.to_owned()),
             ..PatchParams::default()
         };
         context.process.deadline.check().map_err(ApiError::from)?;
         let patch = Patch::Merge(&body);
-        let call = bounded(api.patch(&key.name, &params, &patch));
+        let call = bounded(api.patch(&name, &params, &patch));
         around(Place::WithdrawConsent, call).await?;
-        tracing::info!(object = %object.key, consent = key.name, "consent withdrawn with the deletion");
+        tracing::info!(object = %object.key, consent = name, "consent withdrawn with the deletion");
     }
     Ok(())
 }
@@ -221,13 +281,17 @@ async fn loud(
     text: &str,
 ) -> Result<(), AuditError> {
     tracing::warn!(object = %object.key, reason, text, "deletion without its remote part");
-    let note = AuditEntry::Note {
+    note(context, object, text).await?;
+    context.process.events.warn(raw, reason, text.to_owned()).await;
+    Ok(())
+}
+
+async fn note(context: &Context, object: &Validated, text: &str) -> Result<(), AuditError> {
+    let entry = AuditEntry::Note {
         time: context.process.clock.now(),
         scope: object.scope.to_string(),
         caused_by: cause(object),
         text: text.to_owned(),
     };
-    context.process.audit.record(note).await?;
-    context.process.events.warn(raw, reason, text.to_owned()).await;
-    Ok(())
+    context.process.audit.record(entry).await
 }

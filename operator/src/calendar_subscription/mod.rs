@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod apply;
+pub mod bulk;
 pub mod conditions;
 pub mod dereference;
 pub mod finalize;

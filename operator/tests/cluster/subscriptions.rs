@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     graph::Connected,
     site::{Operator, until},
-    world::{PLAIN_GROUP, PRINCIPAL, USER, consent, scope, subscription},
+    world::{PLAIN_GROUP, PRINCIPAL, USER, consent, scope, subscription, user},
 };
 
 pub async fn merge<K>(connected: &Connected, name: &str, patch: Value)
@@ -153,6 +153,39 @@ async fn deleting_what_followed_from_a_consent_ends_it_and_withdraws_the_consent
     );
     let audit = operator.audit_text();
     assert!(audit.contains("consentWithdrawn") && audit.contains("consent-1"), "{audit}");
+}
+
+#[tokio::test]
+async fn a_bulk_deletion_ends_the_subscriptions_and_withdraws_no_consent() {
+    let connected = Connected::new(12).await;
+    let operator = connected.operator("a").await;
+    let (site, uid) = (&connected.site, connected.scope().await);
+    for number in 1..=12 {
+        site.apply(&consent(&format!("consent-{number}"), &uid, number)).await;
+    }
+    for number in 1..=12 {
+        let name = name::calendar_subscription(&uid, &user(number));
+        site.condition::<CalendarSubscription>(&name, Type::Ready, "True/Succeeded").await;
+    }
+    let api = site.api::<CalendarSubscription>();
+    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+    until("all of them to be gone", async || {
+        match api.list(&ListParams::default()).await.unwrap().items.len() {
+            0 => Ok(()),
+            left => Err(left.to_string()),
+        }
+    })
+    .await;
+    for number in 1..=12 {
+        connected.living(&user(number), 0).await;
+    }
+    let consents = site.api::<ConsentRecord>().list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(consents.iter().filter(|consent| consent.spec.withdrawn.is_none()).count(), 12);
+    let events = site.api::<Event>().list(&ListParams::default()).await.unwrap().items;
+    let told = |event: &&Event| event.reason.as_deref() == Some("BulkDeletion");
+    let note = events.iter().find(told).and_then(|event| event.note.clone()).unwrap();
+    assert!(note.starts_with("12 of 12 CalendarSubscriptions"), "{note}");
+    assert!(operator.audit_text().contains("12 of 12 CalendarSubscriptions are deleted together"));
 }
 
 #[tokio::test]

@@ -72,13 +72,13 @@ docs:
 goldens: ## Compare generated files with the ones in the repository
 	@rm -rf target/goldens && mkdir -p target/goldens
 	@$(CARGO) run --quiet --locked -p roomkeeper-crds --features crdgen --bin crdgen -- target/goldens/crds
-	@for golden in crds/yaml charts/roomkeeper/templates/crds; do \
+	@for golden in crds/yaml charts/roomkeeper/files/crds; do \
 	  diff -ru "$$golden" target/goldens/crds || { echo "goldens: $$golden differs: run 'make generate' and commit" >&2; exit 1; }; \
 	done
 
 .PHONY: generate
 generate: build ## Write the generated files: CRDs, command-line help
-	$(CARGO) run --quiet --locked -p roomkeeper-crds --features crdgen --bin crdgen -- crds/yaml charts/roomkeeper/templates/crds
+	$(CARGO) run --quiet --locked -p roomkeeper-crds --features crdgen --bin crdgen -- crds/yaml charts/roomkeeper/files/crds
 	ROOMKEEPER_WRITE_GOLDENS=1 $(CARGO) test --quiet --locked -p roomkeeper-e2e --test command_line_help
 
 .PHONY: policy

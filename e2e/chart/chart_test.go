@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -37,13 +38,40 @@ func (o object) at(path ...string) any {
 
 func (o object) String() string { return fmt.Sprintf("%v %v", o.at("kind"), o.at("metadata", "name")) }
 
-func tool(t *testing.T, name string, arguments ...string) (string, error) {
+// helm of go.mod, built once: 'go tool' would look at all its packages at each call.
+var helmBinary = sync.OnceValues(func() (string, error) {
+	if given := os.Getenv("HELM"); given != "" {
+		return given, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	if root := os.Getenv("ROOMKEEPER_CACHE"); root != "" {
+		cache = root
+	} else {
+		cache = filepath.Join(cache, "roomkeeper")
+	}
+	binary := filepath.Join(cache, "chart", "helm")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "helm.sh/helm/v4/cmd/helm")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build helm: %w: %s", err, out)
+	}
+	return binary, nil
+})
+
+func helm(t *testing.T, arguments ...string) (string, error) {
 	t.Helper()
-	command := exec.Command("go", append([]string{"tool", name}, arguments...)...)
+	binary, err := helmBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(binary, arguments...)
 	var out, failure bytes.Buffer
 	command.Stdout, command.Stderr = &out, &failure
 	if err := command.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %v: %w: %s%s", name, arguments, err, out.String(), failure.String())
+		return out.String(), fmt.Errorf("helm %v: %w: %s%s", arguments, err, out.String(), failure.String())
 	}
 	return out.String(), nil
 }
@@ -54,7 +82,7 @@ func template(t *testing.T, files ...string) (string, error) {
 	for _, file := range files {
 		arguments = append(arguments, "--values", file)
 	}
-	return tool(t, "helm", arguments...)
+	return helm(t, arguments...)
 }
 
 func objects(t *testing.T, text string) []object {
@@ -103,7 +131,7 @@ func golden(t *testing.T, file, text string) {
 
 func TestLint(t *testing.T) {
 	for _, file := range cases(t) {
-		if _, err := tool(t, "helm", "lint", chartFolder, "--strict", "--namespace", namespace, "--values", file); err != nil {
+		if _, err := helm(t, "lint", chartFolder, "--strict", "--namespace", namespace, "--values", file); err != nil {
 			t.Error(err)
 		}
 	}
@@ -158,7 +186,7 @@ func TestRefused(t *testing.T) {
 	if err := yaml.UnmarshalStrict(text, &refused); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tool(t, "helm", "template", "roomkeeper", chartFolder); err == nil || !strings.Contains(err.Error(), "at '/publicUrl'") {
+	if _, err := helm(t, "template", "roomkeeper", chartFolder); err == nil || !strings.Contains(err.Error(), "at '/publicUrl'") {
 		t.Errorf("without publicUrl: %v", err)
 	}
 	for number, one := range refused {

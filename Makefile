@@ -81,6 +81,10 @@ generate: build ## Write the generated files: CRDs, command-line help
 	$(CARGO) run --quiet --locked -p roomkeeper-crds --features crdgen --bin crdgen -- crds/yaml charts/roomkeeper/files/crds
 	ROOMKEEPER_WRITE_GOLDENS=1 $(CARGO) test --quiet --locked -p roomkeeper-e2e --test command_line_help
 
+.PHONY: chart
+chart: ## Lint, goldens and refusals of the chart, kubeconform, health for Argo CD
+	cd e2e/chart && go vet ./... && go test ./...
+
 .PHONY: policy
 policy:
 	$(CARGO) run --quiet --locked -p dependency-policy

@@ -44,7 +44,7 @@ bench: prerequisites controlplane ## Measure; BENCH=name for one. Figures go to 
 	$(CARGO) run --quiet --locked --release -p roomkeeper-e2e --bin bench -- $(BENCH)
 
 .PHONY: check
-check: prerequisites fmt policy goldens clippy docs alone ## Everything that needs no cluster: format, lints, docs, goldens, licences
+check: prerequisites fmt policy goldens chart clippy docs alone ## Everything that needs no cluster: format, lints, docs, goldens, chart, licences
 
 .PHONY: fmt
 fmt:
@@ -82,8 +82,10 @@ generate: build ## Write the generated files: CRDs, command-line help
 	ROOMKEEPER_WRITE_GOLDENS=1 $(CARGO) test --quiet --locked -p roomkeeper-e2e --test command_line_help
 
 .PHONY: chart
-chart: ## Lint, goldens and refusals of the chart, kubeconform, health for Argo CD
-	cd e2e/chart && go vet ./... && go test ./...
+chart: prerequisites ## Lint, goldens and refusals of the chart, kubeconform, health for Argo CD
+	@tools=$$($(CARGO) run --quiet --locked -p roomkeeper-controlplane -- chart-tools); \
+	echo "chart: compiling the tests and running them"; \
+	cd e2e/chart && go vet && HELM="$$tools/helm" KUBECONFORM="$$tools/kubeconform" go test
 
 .PHONY: policy
 policy:

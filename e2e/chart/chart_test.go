@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -38,36 +37,17 @@ func (o object) at(path ...string) any {
 
 func (o object) String() string { return fmt.Sprintf("%v %v", o.at("kind"), o.at("metadata", "name")) }
 
-// helm of go.mod, built once: 'go tool' would look at all its packages at each call.
-var helmBinary = sync.OnceValues(func() (string, error) {
-	if given := os.Getenv("HELM"); given != "" {
-		return given, nil
+// tool is a program of go.mod: the one that a variable names, as make sets it, or else the one that Go keeps.
+func tool(variable, name string, arguments ...string) *exec.Cmd {
+	if given := os.Getenv(variable); given != "" {
+		return exec.Command(given, arguments...)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	if root := os.Getenv("ROOMKEEPER_CACHE"); root != "" {
-		cache = root
-	} else {
-		cache = filepath.Join(cache, "roomkeeper")
-	}
-	binary := filepath.Join(cache, "chart", "helm")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "helm.sh/helm/v4/cmd/helm")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build helm: %w: %s", err, out)
-	}
-	return binary, nil
-})
+	return exec.Command("go", append([]string{"tool", name}, arguments...)...)
+}
 
 func helm(t *testing.T, arguments ...string) (string, error) {
 	t.Helper()
-	binary, err := helmBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	command := exec.Command(binary, arguments...)
+	command := tool("HELM", "helm", arguments...)
 	var out, failure bytes.Buffer
 	command.Stdout, command.Stderr = &out, &failure
 	if err := command.Run(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The newest patch of each supported minor version.
@@ -19,6 +20,11 @@ const foreign = "Certificate,HTTPRoute,BackendTLSPolicy,ServiceMonitor,Prometheu
 // Kubernetes publishes the schemas of its API within its own module: they are taken from there, checked against Go's sum database.
 func schemas(t *testing.T, version string) string {
 	t.Helper()
+	// Past the test's capture: what takes long says so.
+	told := time.AfterFunc(3*time.Second, func() {
+		fmt.Fprintf(os.Stderr, "chart: downloading the schemas of Kubernetes %s, once\n", version)
+	})
+	defer told.Stop()
 	out, err := exec.Command("go", "mod", "download", "-json", "k8s.io/kubernetes@"+version).Output()
 	if err != nil {
 		t.Fatalf("download k8s.io/kubernetes %s: %v %s", version, err, out)
@@ -95,10 +101,7 @@ func collect(all map[string]map[string]any, from any, into map[string]any) {
 
 func kubeconform(folder, text string) (string, error) {
 	arguments := []string{"-strict", "-summary", "-skip", foreign, "-schema-location", folder + "/{{.ResourceKind}}{{.KindSuffix}}.json"}
-	command := exec.Command("go", append([]string{"tool", "kubeconform"}, arguments...)...)
-	if given := os.Getenv("KUBECONFORM"); given != "" {
-		command = exec.Command(given, arguments...)
-	}
+	command := tool("KUBECONFORM", "kubeconform", arguments...)
 	command.Stdin = strings.NewReader(text)
 	out, err := command.CombinedOutput()
 	return string(out), err

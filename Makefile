@@ -82,7 +82,7 @@ generate: build ## Write the generated files: CRDs, command-line help
 	ROOMKEEPER_WRITE_GOLDENS=1 $(CARGO) test --quiet --locked -p roomkeeper-e2e --test command_line_help
 
 .PHONY: chart
-chart: prerequisites ## Lint, goldens and refusals of the chart, kubeconform, health for Argo CD
+chart: prerequisites ## Lint, goldens and refusals of the chart, kubeconform, health for Argo CD and Flux
 	@tools=$$($(CARGO) run --quiet --locked -p roomkeeper-controlplane -- chart-tools); \
 	echo "chart: compiling the tests and running them"; \
 	cd e2e/chart && go vet && HELM="$$tools/helm" KUBECONFORM="$$tools/kubeconform" go test

@@ -1,12 +1,15 @@
 package chart
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 
+	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	lua "github.com/yuin/gopher-lua"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
 
@@ -65,20 +68,27 @@ func value(state *lua.LState, from any) lua.LValue {
 	}
 }
 
-func TestHealth(t *testing.T) {
+type state struct {
+	Kind, Health, Message, Kstatus string
+	Object                         map[string]any
+}
+
+func states(t *testing.T) []state {
+	t.Helper()
 	text, err := os.ReadFile("health.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []struct {
-		Kind, Health, Message string
-		Object                map[string]any
-	}
+	var all []state
 	if err := yaml.UnmarshalStrict(text, &all); err != nil {
 		t.Fatal(err)
 	}
+	return all
+}
+
+func TestHealth(t *testing.T) {
 	seen := map[string]bool{}
-	for number, one := range all {
+	for number, one := range states(t) {
 		for _, script := range scripts {
 			if script.kind != one.Kind {
 				continue
@@ -96,6 +106,38 @@ func TestHealth(t *testing.T) {
 	}
 	if len(seen) != len(scripts) {
 		t.Errorf("not every kind is tried: %v", seen)
+	}
+}
+
+// What Flux, and whoever else uses kstatus, waits for.
+func TestKstatus(t *testing.T) {
+	seen := map[string]bool{}
+	for number, one := range states(t) {
+		whole := map[string]any{"apiVersion": "roomkeeper.dev/v1alpha1", "kind": one.Kind}
+		for key, part := range one.Object {
+			whole[key] = part
+		}
+		text, err := json.Marshal(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var decoded unstructured.Unstructured
+		if err := decoded.UnmarshalJSON(text); err != nil {
+			t.Fatal(err)
+		}
+		result, err := kstatus.Compute(&decoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[one.Kstatus] = true
+		if result.Status.String() != one.Kstatus {
+			t.Errorf("%d: %s: %s (%s), not %s", number, one.Kind, result.Status, result.Message, one.Kstatus)
+		}
+	}
+	for _, status := range []kstatus.Status{kstatus.InProgressStatus, kstatus.FailedStatus, kstatus.CurrentStatus, kstatus.TerminatingStatus} {
+		if !seen[status.String()] {
+			t.Errorf("no state is %s", status)
+		}
 	}
 }
 

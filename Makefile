@@ -44,7 +44,7 @@ bench: prerequisites controlplane ## Measure; BENCH=name for one. Figures go to 
 	$(CARGO) run --quiet --locked --release -p roomkeeper-e2e --bin bench -- $(BENCH)
 
 .PHONY: check
-check: prerequisites fmt policy goldens clippy docs alone ## Everything that needs no cluster: format, lints, docs, goldens, licences
+check: prerequisites fmt policy goldens chart clippy docs alone ## Everything that needs no cluster: format, lints, docs, goldens, chart, licences
 
 .PHONY: fmt
 fmt:
@@ -72,14 +72,20 @@ docs:
 goldens: ## Compare generated files with the ones in the repository
 	@rm -rf target/goldens && mkdir -p target/goldens
 	@$(CARGO) run --quiet --locked -p roomkeeper-crds --features crdgen --bin crdgen -- target/goldens/crds
-	@for golden in crds/yaml charts/roomkeeper/templates/crds; do \
+	@for golden in crds/yaml charts/roomkeeper/files/crds; do \
 	  diff -ru "$$golden" target/goldens/crds || { echo "goldens: $$golden differs: run 'make generate' and commit" >&2; exit 1; }; \
 	done
 
 .PHONY: generate
 generate: build ## Write the generated files: CRDs, command-line help
-	$(CARGO) run --quiet --locked -p roomkeeper-crds --features crdgen --bin crdgen -- crds/yaml charts/roomkeeper/templates/crds
+	$(CARGO) run --quiet --locked -p roomkeeper-crds --features crdgen --bin crdgen -- crds/yaml charts/roomkeeper/files/crds
 	ROOMKEEPER_WRITE_GOLDENS=1 $(CARGO) test --quiet --locked -p roomkeeper-e2e --test command_line_help
+
+.PHONY: chart
+chart: prerequisites ## Lint, goldens and refusals of the chart, kubeconform, health for Argo CD and Flux
+	@tools=$$($(CARGO) run --quiet --locked -p roomkeeper-controlplane -- chart-tools); \
+	echo "chart: compiling the tests and running them"; \
+	cd e2e/chart && go vet && HELM="$$tools/helm" KUBECONFORM="$$tools/kubeconform" go test
 
 .PHONY: policy
 policy:

@@ -85,7 +85,7 @@ fn booking_record() {
 
 #[test]
 fn the_golden_files_are_current() {
-    for folder in ["yaml", "../charts/roomkeeper/templates/crds"] {
+    for folder in ["yaml", "../charts/roomkeeper/files/crds"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         for crd in roomkeeper_crds::all() {
             let path = folder.join(format!("{}.yaml", crd.metadata.name.as_ref().unwrap()));

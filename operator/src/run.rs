@@ -98,7 +98,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         .map_err(|source| RunError::Io { what: "standard output", source })?;
 
     let prepared = async {
-        served::wait(&kube, &settings.watch_namespaces, &crds).await;
+        served::wait(&kube, &settings.namespace, &settings.watch_namespaces, &crds).await;
         own_user_name(&kube, &election_gate, settings.lease.retry).await
     };
     let user_name = tokio::select! {

@@ -11,8 +11,8 @@ use crate::api::{ApiError, Guarded, Object, bounded};
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Returns once every kind can be listed.
-pub async fn wait(client: &Client, namespaces: &[String], gate: &Gate) {
+/// Returns once every kind can be listed. `installation` is the operator's own namespace.
+pub async fn wait(client: &Client, installation: &str, namespaces: &[String], gate: &Gate) {
     let mut told = None;
     loop {
         match look(client, namespaces).await {
@@ -26,7 +26,9 @@ pub async fn wait(client: &Client, namespaces: &[String], gate: &Gate) {
                         format!("the API server does not serve {kind}: apply the CRDs of this version")
                     }
                     Some(403) => {
-                        format!("{kind} may not be listed: bind the chart's ClusterRole roomkeeper-operator")
+                        format!(
+                            "{kind} may not be listed: bind the chart's ClusterRole roomkeeper-operator:{installation}"
+                        )
                     }
                     _ => format!("{kind} cannot be listed: {error}"),
                 };

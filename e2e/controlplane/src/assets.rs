@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     go_build::{self, BuildError},
-    process,
+    toolset::{CHART, CONTROL_PLANE},
 };
 
 /// Why there are no programs to start.
@@ -39,8 +39,6 @@ pub struct Assets {
     pub kubectl: PathBuf,
 }
 
-const NAMES: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];
-
 impl Assets {
     fn of(dir: &Path) -> Self {
         Self {
@@ -52,26 +50,30 @@ impl Assets {
     }
 }
 
-/// Names of the programs that a folder lacks.
-pub(crate) fn missing(dir: &Path) -> Vec<&'static str> {
-    NAMES.into_iter().filter(|name| !process::is_executable(&dir.join(name))).collect()
-}
-
 /// The programs of the folder `KUBEBUILDER_ASSETS` if that is set, or else of the cache folder, where they are built if need be:
 /// minutes, once, with progress on stderr.
 pub fn locate_or_build() -> Result<Assets, AssetsError> {
     if let Some(dir) = env::var_os("KUBEBUILDER_ASSETS").filter(|dir| !dir.is_empty()) {
         return given(Path::new(&dir));
     }
-    let folder = go_build::cache_folder()?;
-    if !missing(&folder).is_empty() {
-        go_build::build(&folder)?;
+    Ok(Assets::of(&go_build::built(&CONTROL_PLANE)?))
+}
+
+/// The folder with helm and kubeconform, built like the control plane.
+pub fn chart_tools() -> Result<PathBuf, AssetsError> {
+    Ok(go_build::built(&CHART)?)
+}
+
+/// The program that `HELM` names if that is set, or else the one of [`chart_tools`].
+pub fn helm() -> Result<PathBuf, AssetsError> {
+    match env::var_os("HELM").filter(|given| !given.is_empty()) {
+        Some(given) => Ok(given.into()),
+        None => Ok(chart_tools()?.join("helm")),
     }
-    Ok(Assets::of(&folder))
 }
 
 fn given(dir: &Path) -> Result<Assets, AssetsError> {
-    match missing(dir) {
+    match CONTROL_PLANE.missing(dir) {
         missing if missing.is_empty() => Ok(Assets::of(dir)),
         missing => Err(AssetsError::Incomplete { dir: dir.to_owned(), missing }),
     }
@@ -94,7 +96,7 @@ mod tests {
         let error = given(dir.path()).unwrap_err().to_string();
         assert!(error.contains("kube-apiserver, kubectl") && !error.contains("etcd,"), "{error}");
 
-        for name in NAMES {
+        for name in ["etcd", "kube-apiserver", "kubectl"] {
             fs::write(dir.path().join(name), "").unwrap();
             fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }

@@ -10,28 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
-
 use crate::{
-    assets::missing,
     process::{ProcessError, Program, ScratchDir, Supervised},
+    toolset::{ENVIRONMENT, FLAGS, Toolset},
 };
 
-const GO_MOD: &str = include_str!("../go/go.mod");
-const GO_SUM: &str = include_str!("../go/go.sum");
-const MODULE_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
-const KUBERNETES: &str = "k8s.io/kubernetes";
-/// Package, the name that `go build` gives the program, the name it gets here.
-const TOOLS: [(&str, &str, &str); 3] = [
-    ("go.etcd.io/etcd/server/v3", "server", "etcd"),
-    ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver", "kube-apiserver"),
-    ("k8s.io/kubernetes/cmd/kubectl", "kubectl", "kubectl"),
-];
-/// No C compiler, no paths of this machine in the binaries, no debug information.
-const FLAGS: [&str; 4] = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-v"];
-const LINK_FLAGS: &str = "-s -w";
-const ENVIRONMENT: [(&str, &str); 2] = [("CGO_ENABLED", "0"), ("GOWORK", "off")];
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// Why the tools could not be built.
@@ -39,14 +22,15 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 pub enum BuildError {
     /// No cache folder can be named.
     #[error(
-        "none of ROOMKEEPER_CACHE, XDG_CACHE_HOME and HOME is set to an absolute path: set ROOMKEEPER_CACHE to a folder for the control plane's programs"
+        "none of ROOMKEEPER_CACHE, XDG_CACHE_HOME and HOME is set to an absolute path: set ROOMKEEPER_CACHE to a folder for the programs"
     )]
     NoCacheFolder,
     /// No Go compiler.
-    #[error(
-        "go is missing: install Go 1.26 or newer, or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd and kubectl"
-    )]
-    NoGo,
+    #[error("go is missing: install Go 1.26 or newer, or {instead}")]
+    NoGo {
+        /// How to do without.
+        instead: &'static str,
+    },
     /// The version is not where it is expected in `go.mod`.
     #[error(
         "e2e/controlplane/go/go.mod: {module} is required with version {version:?}; it must be like v1.37.2"
@@ -71,8 +55,10 @@ pub enum BuildError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// `go build` failed.
-    #[error("go build of kube-apiserver, etcd and kubectl failed ({status}):\n{messages}")]
+    #[error("go build of {what} failed ({status}):\n{messages}")]
     Failed {
+        /// The programs.
+        what: &'static str,
         /// How it ended.
         status: std::process::ExitStatus,
         /// The last lines of what it wrote.
@@ -80,10 +66,14 @@ pub enum BuildError {
     },
 }
 
-/// The folder for the programs of exactly these versions and build settings. It need not exist.
-pub(crate) fn cache_folder() -> Result<PathBuf, BuildError> {
+/// The folder with the programs of a set, built if need be.
+pub(crate) fn built(set: &Toolset) -> Result<PathBuf, BuildError> {
     let root = cache_root(|name| env::var_os(name)).ok_or(BuildError::NoCacheFolder)?;
-    Ok(root.join("controlplane").join(key()))
+    let folder = set.folder(&root);
+    if !set.missing(&folder).is_empty() {
+        build(set, &folder)?;
+    }
+    Ok(folder)
 }
 
 fn cache_root(get: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
@@ -93,23 +83,8 @@ fn cache_root(get: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
         .or_else(|| absolute("HOME").map(|dir| dir.join(".cache/roomkeeper")))
 }
 
-fn key() -> String {
-    let mut hash = Sha256::new();
-    for part in [GO_MOD, GO_SUM, LINK_FLAGS, env::consts::OS, env::consts::ARCH] {
-        hash.update(part.as_bytes());
-        hash.update([0]);
-    }
-    for part in FLAGS.iter().chain(ENVIRONMENT.iter().flat_map(|(name, value)| [name, value])) {
-        hash.update(part.as_bytes());
-        hash.update([0]);
-    }
-    let mut hex = HEXLOWER.encode(&hash.finalize());
-    hex.truncate(16);
-    hex
-}
-
 /// Builds into `folder` unless another process has just done so. Progress goes to stderr. Blocks for minutes.
-pub(crate) fn build(folder: &Path) -> Result<(), BuildError> {
+fn build(set: &Toolset, folder: &Path) -> Result<(), BuildError> {
     let parent = folder.parent().unwrap_or(folder);
     let file = |action, path: &Path| {
         let path = path.to_owned();
@@ -118,7 +93,7 @@ pub(crate) fn build(folder: &Path) -> Result<(), BuildError> {
     fs::create_dir_all(parent).map_err(file("make the folder", parent))?;
     let lock_path = parent.join("lock");
     let _lock = lock(&lock_path).map_err(file("lock", &lock_path))?;
-    if missing(folder).is_empty() {
+    if set.missing(folder).is_empty() {
         return Ok(());
     }
     if folder.exists() {
@@ -128,9 +103,10 @@ pub(crate) fn build(folder: &Path) -> Result<(), BuildError> {
     let scratch = ScratchDir::inside(parent, "building").map_err(file("make a folder in", parent))?;
     let out = scratch.path().join("bin");
     fs::create_dir(&out).map_err(file("make the folder", &out))?;
-    go_build(folder, scratch.path(), &out)?;
-    for (_, built, name) in TOOLS {
-        fs::rename(out.join(built), out.join(name)).map_err(file("rename", &out.join(built)))?;
+    go_build(set, folder, scratch.path(), &out)?;
+    for tool in set.tools {
+        let built = out.join(tool.built);
+        fs::rename(&built, out.join(tool.name)).map_err(file("rename", &built))?;
     }
     fs::rename(&out, folder).map_err(file("move the new programs to", folder))
 }
@@ -146,38 +122,25 @@ fn lock(path: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-fn go_build(folder: &Path, scratch: &Path, out: &Path) -> Result<(), BuildError> {
-    let version = required_version(GO_MOD, KUBERNETES);
-    let [major, minor] = version
-        .and_then(major_minor)
-        .ok_or_else(|| BuildError::Version { module: KUBERNETES, version: version.map(str::to_owned) })?;
-    let version = version.unwrap_or_default();
-    // Without these, the server says that it is v0.0.0.
-    let package = "k8s.io/component-base/version";
-    let link_flags = format!(
-        "{LINK_FLAGS} -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
-    );
+fn go_build(set: &Toolset, folder: &Path, scratch: &Path, out: &Path) -> Result<(), BuildError> {
     let mut go = Program::new("go")
-        .current_dir(MODULE_DIR)
+        .current_dir(set.module)
         .arg("build")
         .args(FLAGS)
         .arg("-ldflags")
-        .arg(link_flags)
+        .arg(set.link_flags()?)
         .arg("-o")
         .arg(out)
-        .args(TOOLS.map(|(package, ..)| package));
+        .args(set.tools.iter().map(|tool| tool.package));
     for (name, value) in ENVIRONMENT {
         go = go.env(name, value);
     }
     if go.resolve().is_none() {
-        return Err(BuildError::NoGo);
+        return Err(BuildError::NoGo { instead: set.instead });
     }
 
     let log = scratch.join("build.log");
-    say(&format!(
-        "building kube-apiserver and kubectl {version} and etcd into {}: some minutes, once only",
-        folder.display()
-    ));
+    say(&format!("building {} into {}: some minutes, once only", set.what, folder.display()));
     let started = Instant::now();
     let mut reported = started;
     let build = Supervised::spawn(go, &log)?;
@@ -193,7 +156,7 @@ fn go_build(folder: &Path, scratch: &Path, out: &Path) -> Result<(), BuildError>
     };
     if !status.success() {
         let messages = build.log_tail(30);
-        return Err(BuildError::Failed { status, messages });
+        return Err(BuildError::Failed { what: set.what, status, messages });
     }
     say(&format!("built in {} s", started.elapsed().as_secs()));
     Ok(())
@@ -217,22 +180,6 @@ fn say(text: &str) {
     let _ = writeln!(io::stderr(), "controlplane: {text}");
 }
 
-/// The version in a `require` line.
-fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
-    go_mod.lines().find_map(|line| {
-        let mut words = line.split_whitespace().skip_while(|word| *word == "require");
-        (words.next() == Some(module)).then(|| words.next()).flatten().filter(|word| word.starts_with('v'))
-    })
-}
-
-fn major_minor(version: &str) -> Option<[u32; 2]> {
-    let mut numbers = version.strip_prefix('v')?.split('.').map(str::parse::<u32>);
-    match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor)), Some(Ok(_))) => Some([major, minor]),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,34 +197,6 @@ mod tests {
         assert_eq!(root(&all[2..]), Some("/h/.cache/roomkeeper".into()));
         assert_eq!(root(&[("ROOMKEEPER_CACHE", ""), ("HOME", "/h")]), Some("/h/.cache/roomkeeper".into()));
         assert_eq!(root(&[("HOME", "relative")]), None);
-    }
-
-    #[test]
-    fn versions_come_from_go_mod() {
-        let version = required_version(GO_MOD, KUBERNETES).unwrap();
-        let [major, minor] = major_minor(version).unwrap();
-        assert_eq!(major, 1);
-        // The staging modules are published as v0.<minor>.<patch> and must be those of the same release.
-        let staging = version.replacen("v1.", "v0.", 1);
-        let replaced: Vec<&str> =
-            GO_MOD.lines().filter_map(|line| line.split_once(" => ")).map(|(_, to)| to).collect();
-        assert!(replaced.len() >= 30, "{}", replaced.len());
-        for to in replaced {
-            assert!(to.ends_with(&format!(" {staging}")), "{to} is not of release 1.{minor}");
-        }
-        for (package, ..) in TOOLS {
-            assert!(GO_MOD.lines().any(|line| line.trim() == package), "no tool line for {package}");
-        }
-    }
-
-    #[test]
-    fn odd_versions_are_refused() {
-        assert_eq!(major_minor("v1.37.2"), Some([1, 37]));
-        for odd in ["1.37.2", "v1", "v1.x.2", ""] {
-            assert_eq!(major_minor(odd), None, "{odd}");
-        }
-        assert_eq!(required_version("require k8s.io/kubernetes v1.2.3", KUBERNETES), Some("v1.2.3"));
-        assert_eq!(required_version("\tk8s.io/kubernetes => ../k", KUBERNETES), None);
     }
 
     #[test]

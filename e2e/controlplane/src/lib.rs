@@ -22,6 +22,7 @@ mod go_build;
 mod kubeconfig;
 pub mod process;
 mod setup;
+mod toolset;
 
 pub use authority::AuthorityError;
 pub use control_plane::{ControlPlane, StartError, StartOptions, USE_KUBECONFIG};

@@ -20,6 +20,8 @@ enum Command {
     Build,
     /// Print the folder with kube-apiserver, etcd and kubectl, building them if need be
     Assets,
+    /// Print the folder with helm and kubeconform, building them if need be
+    ChartTools,
     /// Start a control plane, print its KUBECONFIG, and stop it on Ctrl-C
     Run {
         /// A further flag of kube-apiserver, as --api-server-flag=--v=4; may be repeated
@@ -32,6 +34,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Build => assets::locate_or_build().map(drop).map_err(Into::into),
         Command::Assets => print(&assets::locate_or_build()?.dir.display().to_string()).map_err(Into::into),
+        Command::ChartTools => print(&assets::chart_tools()?.display().to_string()).map_err(Into::into),
         Command::Run { api_server_flags } => {
             let runtime = tokio::runtime::Runtime::new()?;
             let result = runtime.block_on(run(StartOptions { api_server_flags, ..StartOptions::default() }));

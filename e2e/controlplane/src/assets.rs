@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     go_build::{self, BuildError},
-    toolset::{CHART, CONTROL_PLANE},
+    toolset::{CHART, CONTROL_PLANE, CONTROLLER_MANAGER},
 };
 
 /// Why there are no programs to start.
@@ -57,6 +57,14 @@ pub fn locate_or_build() -> Result<Assets, AssetsError> {
         return given(Path::new(&dir));
     }
     Ok(Assets::of(&go_build::built(&CONTROL_PLANE)?))
+}
+
+/// The program that `KUBE_CONTROLLER_MANAGER` names if that is set, or else one built like the control plane.
+pub fn controller_manager() -> Result<PathBuf, AssetsError> {
+    match env::var_os("KUBE_CONTROLLER_MANAGER").filter(|given| !given.is_empty()) {
+        Some(given) => Ok(given.into()),
+        None => Ok(go_build::built(&CONTROLLER_MANAGER)?.join("kube-controller-manager")),
+    }
 }
 
 /// The folder with helm and kubeconform, built like the control plane.

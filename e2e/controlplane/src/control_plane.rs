@@ -204,6 +204,20 @@ impl ControlPlane {
         }
     }
 
+    /// Starts a kube-controller-manager with the controllers that end namespaces, collect what has lost its owner, and bring
+    /// aggregated ClusterRoles together. `None` on a live cluster, which has one. It ends with the value.
+    ///
+    /// # Errors
+    /// When it cannot be built or does not start.
+    pub async fn controller_manager(&self) -> Result<Option<Supervised>, StartError> {
+        if self.local.is_none() {
+            return Ok(None);
+        }
+        let program = tokio::task::spawn_blocking(assets::controller_manager).await??;
+        let program = Program::new(program).args(flags::controller_manager(&self.admin_path));
+        Ok(Some(Supervised::spawn(program, &self.dir.path().join("kube-controller-manager.log"))?))
+    }
+
     /// A new client of the administrator (group `system:masters`).
     ///
     /// A client's connections belong to the runtime that made it: each `#[tokio::test]` has one of its own and needs a client of its own.

@@ -70,6 +70,19 @@ pub(crate) fn kube_apiserver(dir: &Path, ports: Ports) -> Vec<String> {
     ]
 }
 
+/// Of all controllers those that work without nodes. They look again soon, so that nobody waits for them.
+pub(crate) fn controller_manager(kubeconfig: &Path) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", kubeconfig.display()),
+        "--controllers=namespace-controller,garbage-collector-controller,clusterrole-aggregation-controller"
+            .to_owned(),
+        "--leader-elect=false".to_owned(),
+        format!("--bind-address={}", Ipv4Addr::LOCALHOST),
+        // Nothing is served.
+        "--secure-port=0".to_owned(),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

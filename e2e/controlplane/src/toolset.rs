@@ -36,6 +36,19 @@ pub(crate) const CONTROL_PLANE: Toolset = Toolset {
     kubernetes_version: true,
 };
 
+/// kube-controller-manager, which few tests need.
+pub(crate) const CONTROLLER_MANAGER: Toolset = Toolset {
+    cache: "controller-manager",
+    what: "kube-controller-manager",
+    instead: "set KUBE_CONTROLLER_MANAGER to the program kube-controller-manager",
+    tools: &[Tool {
+        package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+        built: "kube-controller-manager",
+        name: "kube-controller-manager",
+    }],
+    ..CONTROL_PLANE
+};
+
 /// helm and kubeconform, whose libraries have versions of their own.
 pub(crate) const CHART: Toolset = Toolset {
     cache: "chart",
@@ -144,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_program_has_a_tool_line() {
-        for set in [CONTROL_PLANE, CHART] {
+        for set in [CONTROL_PLANE, CONTROLLER_MANAGER, CHART] {
             for tool in set.tools {
                 assert!(
                     set.go_mod.lines().any(|line| line.trim() == tool.package),

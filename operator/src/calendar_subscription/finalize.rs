@@ -66,7 +66,7 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
         return Ok(Duration::MAX);
     };
     let scope = context.scopes.get(&object.scope);
-    let scope_uid = scope.as_ref().and_then(|scope| scope.uid()).unwrap_or_default();
+    let scope_uid = scope.as_ref().and_then(kube::ResourceExt::uid).unwrap_or_default();
     context.bursts.seen(&scope_uid, &object.uid, context.process.clock.passed());
     let mut ids = remote_ids(context, &object);
     context.bursts.leave_to_end(&scope_uid, &object.uid, &mut ids);
@@ -111,7 +111,7 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
                 Size::Open(left) => return Ok(left),
                 Size::Few => withdraw(context, &object, &scope, &user, standing).await?,
                 Size::Bulk { deleted, of, first } if first => {
-                    told(context, &scope, &object, deleted, of).await?
+                    told(context, &scope, &object, deleted, of).await?;
                 }
                 Size::Bulk { .. } => {}
             }

@@ -214,7 +214,8 @@ impl ControlPlane {
             return Ok(None);
         }
         let program = tokio::task::spawn_blocking(assets::controller_manager).await??;
-        let program = Program::new(program).args(flags::controller_manager(&self.admin_path));
+        let kubeconfig = self.kubeconfig_for("system:kube-controller-manager", &[])?;
+        let program = Program::new(program).args(flags::controller_manager(&kubeconfig));
         Ok(Some(Supervised::spawn(program, &self.dir.path().join("kube-controller-manager.log"))?))
     }
 

@@ -70,12 +70,13 @@ pub(crate) fn kube_apiserver(dir: &Path, ports: Ports) -> Vec<String> {
     ]
 }
 
-/// Of all controllers those that work without nodes. They look again soon, so that nobody waits for them.
+/// Of all controllers those that work without nodes, each as the user that it is on any cluster.
 pub(crate) fn controller_manager(kubeconfig: &Path) -> Vec<String> {
     vec![
         format!("--kubeconfig={}", kubeconfig.display()),
         "--controllers=namespace-controller,garbage-collector-controller,clusterrole-aggregation-controller"
             .to_owned(),
+        "--use-service-account-credentials=true".to_owned(),
         "--leader-elect=false".to_owned(),
         format!("--bind-address={}", Ipv4Addr::LOCALHOST),
         // Nothing is served.

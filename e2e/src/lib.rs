@@ -17,4 +17,5 @@ pub mod simulator;
 pub mod system;
 pub mod tls_listener;
 pub mod wait;
+pub mod withdrawal;
 pub mod world;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use kube::Client;
 use reqwest::Certificate;
 use roomkeeper_controlplane::{
-    ControlPlane,
+    ControlPlane, Way,
     process::{Program, Supervised},
 };
 use serde_json::{Value, json};
@@ -173,9 +173,33 @@ impl System {
     /// # Errors
     /// When it does not say that it serves.
     pub async fn webhook_at(&self, identity: &str, port: u16, flags: &[&str]) -> anyhow::Result<Daemon> {
+        self.webhook_over(&self.kubeconfig_webhook, identity, port, flags).await
+    }
+
+    /// The same, with a way to the API server of its own that can be cut.
+    ///
+    /// # Errors
+    /// When it does not say that it serves.
+    pub async fn webhook_beside(
+        &self,
+        identity: &str,
+        port: u16,
+        flags: &[&str],
+    ) -> anyhow::Result<(Daemon, Way)> {
+        let way = Way::beside(&self.kubeconfig_webhook, identity).await?;
+        Ok((self.webhook_over(&way.kubeconfig, identity, port, flags).await?, way))
+    }
+
+    async fn webhook_over(
+        &self,
+        kubeconfig: &Path,
+        identity: &str,
+        port: u16,
+        flags: &[&str],
+    ) -> anyhow::Result<Daemon> {
         let audit = self.folder.join(format!("audit-{identity}"));
         let program = self
-            .daemon("roomkeeper-webhook-server", &self.kubeconfig_webhook)?
+            .daemon("roomkeeper-webhook-server", kubeconfig)?
             .args(["--identity", identity, "--public-listen", &format!("127.0.0.1:{port}")])
             .arg("--tls-cert")
             .arg(&self.tls.certificate)

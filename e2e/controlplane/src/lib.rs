@@ -23,9 +23,11 @@ mod kubeconfig;
 pub mod process;
 mod setup;
 mod toolset;
+mod way;
 
 pub use authority::AuthorityError;
 pub use control_plane::{ControlPlane, StartError, StartOptions, USE_KUBECONFIG};
 pub use go_build::BuildError;
 pub use kubeconfig::KubeconfigError;
 pub use setup::SetupError;
+pub use way::Way;

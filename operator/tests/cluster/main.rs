@@ -17,7 +17,6 @@ mod graph;
 mod lag;
 mod life;
 mod lives;
-mod partition;
 mod product;
 mod purge;
 mod quota;

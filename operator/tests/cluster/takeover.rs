@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomkeeper_controlplane::process::Signal;
+use roomkeeper_controlplane::{Way, process::Signal};
 use roomkeeper_crds::{
     CalendarSubscription,
     condition::{self, Type},
@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 use crate::{
     graph::Connected,
-    partition::Way,
     site::{Operator, until},
     world::{self, consent, user},
 };
@@ -191,7 +190,7 @@ async fn a_leader_that_was_stopped_sends_nothing_when_it_wakes_up() {
 #[tokio::test]
 async fn a_leader_that_is_cut_off_from_the_api_server_sends_nothing_more() {
     let connected = Connected::new(USERS).await;
-    let way = Way::beside(&connected.site.kubeconfig).await;
+    let way = Way::beside(&connected.site.kubeconfig, "cut").await.unwrap();
     let program = connected.site.program("first", &connected.flags()).env("KUBECONFIG", &way.kubeconfig);
     let first = connected.site.start("first", program).await;
     first_is_away(&connected, first, |_| way.cut(), |_| way.mend()).await;

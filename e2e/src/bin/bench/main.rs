@@ -10,6 +10,7 @@
 //! | `subscribe` | from consent to subscription, against the limit for writes |
 //! | `memory`, `restart` | an operator with 10,000 and 100,000 people |
 //! | `expiry` | from the end of a booking until its record is gone, 10,000 in one minute |
+//! | `withdrawal` | from a withdrawn consent to the last read, the end at Graph and the last record |
 //! | `fortnight` | two weeks in the life of many subscriptions |
 
 mod ack;
@@ -24,6 +25,7 @@ mod report;
 mod sighting;
 mod size;
 mod subscribe;
+mod withdrawal;
 
 use std::process::ExitCode;
 
@@ -47,8 +49,18 @@ enum Child {
     ServeAck(ack::server::ServeAck),
 }
 
-const NAMES: [&str; 9] =
-    ["ack", "latency", "records", "coalesce", "subscribe", "memory", "restart", "expiry", "fortnight"];
+const NAMES: [&str; 10] = [
+    "ack",
+    "latency",
+    "records",
+    "coalesce",
+    "subscribe",
+    "memory",
+    "restart",
+    "expiry",
+    "withdrawal",
+    "fortnight",
+];
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -78,6 +90,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
             "memory" => size::memory().await?,
             "restart" => size::restart().await?,
             "expiry" => expiry::run().await?,
+            "withdrawal" => withdrawal::run().await?,
             "fortnight" => fortnight::run().await?,
             other => bail!("no bench is called {other:?}; there are: {}", NAMES.join(", ")),
         };

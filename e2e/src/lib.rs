@@ -9,6 +9,7 @@ pub mod chance;
 pub mod coalesce;
 pub mod condition;
 pub mod fortnight;
+pub mod helm;
 pub mod install;
 pub mod outlook;
 pub mod programs;

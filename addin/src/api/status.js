@@ -11,6 +11,9 @@ const STATES = new Set([
   "Trouble",
 ]);
 
+/** States that say of a consent that it stands. */
+const STANDING = new Set(["NoticeOutdated", "Pending", "Subscribed", "Trouble"]);
+
 /**
  * @typedef {object} Status
  * @property {string} state
@@ -20,7 +23,7 @@ const STATES = new Set([
  * @property {string|null} reason
  * @property {boolean} selfServiceWithdrawal
  * @property {{keptAfterEndSeconds: number, onUnsubscribe: string, purgedBookings: string, privateSubject: string,
- *   writeBack: string}} handling
+ *   writeBack: string, passedOn: boolean}} handling
  */
 
 /** An answer that is not what the contract says. The message names the member and holds no value. */
@@ -34,6 +37,7 @@ export function parseStatus(answer) {
   const state = text(answer?.state, "state");
   if (!STATES.has(state)) throw new ContractError("state");
   const { consent = null, withdrawnAt = null, reason = null, handling } = answer;
+  if (STANDING.has(state) && !consent) throw new ContractError("consent");
   return {
     state,
     notice: {
@@ -54,6 +58,7 @@ export function parseStatus(answer) {
       purgedBookings: oneOf(handling, "purgedBookings", ["Keep", "Cancel"]),
       privateSubject: oneOf(handling, "privateSubject", ["Mask", "Store"]),
       writeBack: oneOf(handling, "writeBack", ["None", "Property"]),
+      passedOn: oneOf(handling, "passedOn", [true, false]),
     },
   };
 }

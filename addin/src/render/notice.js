@@ -22,6 +22,7 @@ export function notice(words, status, settings) {
       words.text("notice.read.heading"),
       paragraph(words.text("notice.read.booked")),
       element("ul", {}, ...words.list("notice.read.fields").map((field) => element("li", {}, field))),
+      handling.passedOn && paragraph(words.text("notice.read.passedOn", { organisation })),
       paragraph(words.text("notice.read.other")),
       paragraph(words.text("notice.read.never"), { class: "strong" }),
       paragraph(words.text(`notice.read.private.${handling.privateSubject}`)),

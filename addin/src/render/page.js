@@ -24,25 +24,23 @@ export function createPage(document, context, send) {
   };
 
   function replace(state) {
-    const first = !shown || shown.view === "loading";
     const moved = main.contains(document.activeElement);
     const confirming = shown?.confirming;
     main.replaceChildren(...screen(state, { ...context, send }));
     main.setAttribute("aria-busy", String(["loading", "granting", "withdrawing"].includes(state.view)));
     main.dataset.view = state.view;
 
-    // Whoever acted finds the focus on what followed; nobody who only waits is moved.
+    // Whoever had the focus here finds it on what followed, which is then read out; others are told.
     if (state.confirming) main.querySelector("#withdraw-heading").focus();
     else if (confirming && shown.view === state.view) main.querySelector(".withdrawal button")?.focus();
     else if (moved) main.querySelector("h1").focus();
-    if (!first || !moved) announce(main, state);
+    announcer.textContent = moved ? "" : spoken(state);
   }
 
-  function announce(root, state) {
-    const text = [root.querySelector("h1")?.textContent];
-    if (state.view === "progress") text.push(root.querySelector(".running")?.textContent);
-    const next = text.filter(Boolean).join(". ");
-    if (announcer.textContent !== next) announcer.textContent = next;
+  function spoken(state) {
+    const parts = [main.querySelector("h1").textContent];
+    if (state.view === "progress") parts.push(main.querySelector(".running").textContent);
+    return parts.join(". ");
   }
 }
 

@@ -53,9 +53,7 @@ export async function openBrowser() {
     /** Waits until the page shows that view. */
     async shows(view) {
       const find = () => driver.findElements(By.css(`main[data-view="${view}"]`));
-      const seen = await driver
-        .wait(async () => (await find()).length > 0, DEADLINE)
-        .catch(() => false);
+      const seen = await driver.wait(async () => (await find()).length > 0, DEADLINE).catch(() => false);
       if (!seen) {
         const text = await driver.findElement(By.css("body")).getText();
         throw new Error(`not ${view}, but: ${text}`);
@@ -69,7 +67,10 @@ export async function openBrowser() {
     text: async (css = "main") => (await driver.findElement(By.css(css))).getText(),
     evaluate: (script, ...values) => driver.executeScript(script, ...values),
 
-    /** What the button with that text is, by its text. */
+    /** What a screen reader was told last. */
+    announced: () => driver.executeScript("return document.querySelector('#announcer').textContent"),
+
+    /** The button with that text. */
     button: (text) => driver.findElement(By.xpath(`//button[normalize-space()="${text}"]`)),
 
     /** What axe finds, as lines. */

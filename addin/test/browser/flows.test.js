@@ -53,22 +53,21 @@ describe("flows", () => {
     await browser.shows("progress");
     await browser.shows("subscribed");
     assert.match(await browser.text(), /You consented on 2 March 2026|March 2, 2026/);
-    assert.equal(await browser.text("#announcer"), "Your calendar is followed");
+    assert.equal(await focused(), "Your calendar is followed");
     assert.deepEqual(methods(api), ["GET", "POST", "GET", "GET", "GET"]);
-    assert.deepEqual(api.requests[1].body, { noticeVersion: "2026-01", addInVersion: "0.1.0" });
+    assert.deepEqual(api.requests[1].body, { noticeVersion: "2026-01", addInVersion: "1.0.0" });
     assert.match(api.requests[1].authorization, /^Bearer naa-token-\d+$/);
     assert.equal(api.requests[0].language, "en");
   });
 
-  test("whoever acted finds the focus on what followed", async () => {
-    const { api, page } = servers;
-    api.statuses = [statusAnswer("Asked"), statusAnswer("Subscribed")];
-    await browser.open(page);
-    await browser.shows("asked");
-    await tabTo("agree");
-    await press(Key.SPACE, Key.TAB, Key.SPACE);
+  test("whoever only waits is told, and keeps the focus where it was", async () => {
+    servers.api.statuses = [statusAnswer("Pending"), statusAnswer("Subscribed")];
+    await browser.open(servers.page);
+    await browser.shows("progress");
+    assert.equal(await browser.announced(), "Your consent is recorded. In progress: Calendar is being connected");
     await browser.shows("subscribed");
-    assert.equal(await focused(), "Your calendar is followed");
+    assert.equal(await browser.announced(), "Your calendar is followed");
+    assert.equal(await browser.evaluate("return document.activeElement === document.body"), true);
   });
 
   test("every control is reached by Tab and seen to have the focus", async () => {
@@ -104,7 +103,7 @@ describe("flows", () => {
     await tabTo("Yes, withdraw");
     await press(Key.ENTER);
     await browser.shows("asked");
-    assert.match(await browser.text(), /You withdrew your consent on/);
+    assert.match(await browser.text(), /Your consent was withdrawn on/);
     assert.deepEqual(methods(api), ["GET", "DELETE", "GET"]);
   });
 

@@ -9,12 +9,21 @@ import { startServers } from "../server/web-server.js";
 import { NARROW, openBrowser } from "./browser.js";
 
 const ownText = "First paragraph of our own notice.\n\nA-second-one-with-a-very-long-word-that-must-not-widen-the-pane-at-all-".repeat(2);
+const otherHandling = {
+  keptAfterEndSeconds: 129_600,
+  onUnsubscribe: "KeepUntilEnd",
+  purgedBookings: "Cancel",
+  privateSubject: "Store",
+  writeBack: "Property",
+  passedOn: false,
+};
 const withdrawal = { selfServiceWithdrawal: true };
 
 /** Name, view, query of the page, what the API does, what is done before looking. */
 const SCREENS = [
   ["asked", "asked", "", [statusAnswer("Asked")]],
   ["asked-own-notice", "asked", "", [statusAnswer("Asked", { notice: { version: "2026-02", text: ownText } })]],
+  ["asked-other-handling", "asked", "", [statusAnswer("Asked", { ...withdrawal, handling: otherHandling })]],
   ["asked-ticked", "asked", "", [statusAnswer("Asked")], (browser) => browser.find("#agree").click()],
   ["asked-again", "asked", "", [statusAnswer("NoticeOutdated", withdrawal)]],
   ["withdrawn", "asked", "", [statusAnswer("Withdrawn")]],

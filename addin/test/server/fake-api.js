@@ -21,6 +21,7 @@ export function statusAnswer(state, other = {}) {
       purgedBookings: "Keep",
       privateSubject: "Mask",
       writeBack: "None",
+      passedOn: true,
     },
     ...other,
   };

@@ -30,8 +30,8 @@ export function createApiClient({
   now = Date.now,
   timeout = TIMEOUT,
 }) {
-  async function attempt(method, target, body, how, signal) {
-    const headers = { accept: "application/json", authorization: `Bearer ${await token(how)}` };
+  function attempt(method, target, body, bearer, signal) {
+    const headers = { accept: "application/json", authorization: `Bearer ${bearer}` };
     if (body) headers["content-type"] = "application/json";
     return fetch(target, {
       method,
@@ -41,7 +41,7 @@ export function createApiClient({
       credentials: "omit",
       redirect: "error",
       referrerPolicy: "no-referrer",
-      signal: AbortSignal.any([AbortSignal.timeout(timeout), ...(signal ? [signal] : [])]),
+      signal: either(AbortSignal.timeout(timeout), signal),
     });
   }
 
@@ -54,14 +54,14 @@ export function createApiClient({
       after = 0;
       let response;
       try {
-        response = await attempt(method, target, body, { fresh, interactive }, signal);
+        const bearer = await token({ fresh, interactive });
+        response = await attempt(method, target, body, bearer, signal).catch(() => null);
       } catch (error) {
-        if (error instanceof AuthError) {
-          if (error.reason !== "unreachable") return { event: error.event() };
-        }
-        if (signal?.aborted) throw error;
-        continue;
+        if (!(error instanceof AuthError)) throw error;
+        if (error.reason !== "unreachable") return { event: error.event() };
       }
+      signal?.throwIfAborted();
+      if (!response) continue;
       // A token that ran out, or keys that changed: another token, once, without waiting.
       if (response.status === 401 && !fresh) {
         fresh = true;
@@ -120,6 +120,16 @@ function refusal(response) {
 
 async function code(response) {
   return (await response.json())?.error?.code;
+}
+
+/** Aborted with either of the two. @param {AbortSignal} one @param {AbortSignal} [other] */
+function either(one, other) {
+  const both = new AbortController();
+  for (const signal of [one, other]) {
+    if (signal?.aborted) both.abort(signal.reason);
+    signal?.addEventListener("abort", () => both.abort(signal.reason), { once: true });
+  }
+  return both.signal;
 }
 
 function pause(ms, signal) {

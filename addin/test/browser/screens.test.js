@@ -81,6 +81,10 @@ describe("each screen", () => {
         assert.equal(await browser.evaluate("return document.documentElement.lang"), shown);
         assert.equal(await browser.evaluate("return document.querySelectorAll('h1').length"), 1);
         assert.deepEqual(await browser.evaluate("return window.stub.violations"), []);
+        const asked = await browser.evaluate(
+          "return performance.getEntriesByType('resource').map(({name}) => new URL(name).origin)",
+        );
+        assert.deepEqual([...new Set(asked)].sort(), servers.origins);
         const background = await browser.evaluate("return getComputedStyle(document.body).backgroundColor");
         assert.equal(background, dark ? "rgb(27, 26, 25)" : "rgb(255, 255, 255)");
       });

@@ -14,7 +14,7 @@ const STUB = fileURLToPath(new URL("../browser/office-stub.js", import.meta.url)
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".png": "image/png" };
 const PREFIX = "/addin/contoso/contoso/";
 
-/** @returns {Promise<{api: FakeApi, page: string, close: () => void, cspReports: string[]}>} */
+/** @returns {Promise<{api: FakeApi, page: string, origins: string[], close: () => void}>} */
 export async function startServers() {
   const api = new FakeApi();
   const office = await listen(createServer(async (_, response) => send(response, "office.js", await readFile(STUB))));
@@ -47,6 +47,8 @@ export async function startServers() {
   });
   return {
     api,
+    /** Of the page and of the stub of Office. */
+    origins: [web.origin, office.origin].sort(),
     page: `${web.origin}${PREFIX}index.html`,
     close() {
       for (const { server } of [web, office]) {

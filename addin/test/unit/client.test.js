@@ -148,6 +148,28 @@ describe("retries", () => {
 });
 
 describe("sign-in", () => {
+  test("a mistake in it is told, not tried again", async () => {
+    const { client, seen } = rig([], {
+      token() {
+        throw new TypeError("a mistake");
+      },
+    });
+    await assert.rejects(client.status(), TypeError);
+    assert.equal(seen.tokens.length, 1);
+  });
+
+  test("a network that comes back while signing in", async () => {
+    let tries = 0;
+    const { client } = rig([answer(204)], {
+      token() {
+        tries += 1;
+        if (tries === 1) throw new AuthError("unreachable");
+        return "t";
+      },
+    });
+    assert.deepEqual(await client.withdraw(), { type: "withdrawn" });
+  });
+
   for (const [reason, expected] of [
     ["interaction", { type: "signInNeeded", reason: "interaction" }],
     ["cancelled", { type: "signInNeeded", reason: "cancelled" }],

@@ -73,6 +73,12 @@ export async function openBrowser() {
     /** The button with that text. */
     button: (text) => driver.findElement(By.xpath(`//button[normalize-space()="${text}"]`)),
 
+    /** What the browser stopped for the content security policy since the last time, as lines. */
+    async stopped() {
+      const entries = await driver.manage().logs().get(logging.Type.BROWSER);
+      return entries.map(({ message }) => message).filter((message) => /Content.Security.Policy/i.test(message));
+    },
+
     /** What axe finds, as lines. */
     async violations() {
       await driver.executeScript(axe);

@@ -196,7 +196,6 @@ describe("flows", () => {
       "return fetch('https://elsewhere.example/').then(() => false, () => true)",
     );
     assert.equal(stopped, true);
-    await browser.until(() => browser.evaluate("return window.stub.violations.length > 0"), "a violation");
-    assert.match((await browser.evaluate("return window.stub.violations"))[0], /^connect-src https:\/\/elsewhere/);
+    assert.match((await browser.stopped()).join(), /elsewhere\.example.*connect-src/s);
   });
 });

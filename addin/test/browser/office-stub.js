@@ -5,10 +5,7 @@
   const auth = wanted.get("auth") ?? "naa";
   const signIn = wanted.get("signIn");
   const dark = { dark: true, light: false }[wanted.get("theme")];
-  window.stub = { tokens: 0, interactive: 0, violations: [] };
-  document.addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI }) =>
-    window.stub.violations.push(`${violatedDirective} ${blockedURI}`),
-  );
+  window.stub = { tokens: 0, interactive: 0 };
 
   const base64 = (value) => btoa(JSON.stringify(value)).replaceAll("=", "").replaceAll("+", "-").replaceAll("/", "_");
   const account = {

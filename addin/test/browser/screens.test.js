@@ -80,7 +80,7 @@ describe("each screen", () => {
         const shown = name === "outside-office" ? "en" : language.slice(0, 2);
         assert.equal(await browser.evaluate("return document.documentElement.lang"), shown);
         assert.equal(await browser.evaluate("return document.querySelectorAll('h1').length"), 1);
-        assert.deepEqual(await browser.evaluate("return window.stub.violations"), []);
+        assert.deepEqual(await browser.stopped(), []);
         const asked = await browser.evaluate(
           "return performance.getEntriesByType('resource').map(({name}) => new URL(name).origin)",
         );

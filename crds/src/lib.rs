@@ -12,6 +12,7 @@ pub mod booking_record;
 pub mod calendar_subscription;
 pub mod condition;
 pub mod consent_record;
+pub mod ending;
 pub mod name;
 mod rule;
 

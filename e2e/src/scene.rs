@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, PostParams},
@@ -59,12 +60,7 @@ impl Scene {
     /// # Errors
     /// When the API server refuses one.
     pub async fn install(&self, edit: fn(&str) -> String) -> anyhow::Result<String> {
-        install::namespace(&self.client, NAMESPACE).await?;
-        for file in ["01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml"] {
-            apply(&self.client, &edit(&self.system.example(file)?)).await?;
-        }
-        let scopes: Api<AccessScope> = Api::namespaced(self.client.clone(), NAMESPACE);
-        Ok(scopes.get("contoso").await?.uid().unwrap_or_default())
+        install_scope(&self.system, &self.client, edit).await
     }
 
     /// A user of the world consents.
@@ -137,6 +133,23 @@ impl Scene {
         self.system.stop();
         Ok(self.control_plane.stop().await?)
     }
+}
+
+/// Applies the examples up to the AccessScope, as `edit` leaves each file. Returns the scope's uid.
+///
+/// # Errors
+/// When the API server refuses one.
+pub async fn install_scope(
+    system: &System,
+    client: &Client,
+    edit: impl Fn(&str) -> String,
+) -> anyhow::Result<String> {
+    install::namespace(client, NAMESPACE).await?;
+    for file in ["01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml"] {
+        apply(client, &edit(&system.example(file)?)).await?;
+    }
+    let scopes: Api<AccessScope> = Api::namespaced(client.clone(), NAMESPACE);
+    scopes.get("contoso").await?.uid().context("the scope's uid")
 }
 
 /// An AccessScope whose quota at the product is not the subject.

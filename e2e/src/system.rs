@@ -22,10 +22,14 @@ use crate::{
     outlook::Outlook,
     programs,
     simulator::Simulator,
+    wait,
 };
 
 /// Longest wait for a program to say that it serves.
 const START: Duration = Duration::from_mins(1);
+
+/// Longest wait for a daemon to be ready.
+const READY: Duration = Duration::from_mins(4);
 
 /// What the examples' AccessScope says where a real one names Microsoft's cloud, and its booking product.
 const EXAMPLE_CLOUD: &str = "cloud: Global";
@@ -275,6 +279,25 @@ impl Daemon {
     /// When its admin listener does not answer.
     pub async fn metrics(&self) -> anyhow::Result<String> {
         Ok(reqwest::get(format!("{}/metrics", self.admin)).await?.error_for_status()?.text().await?)
+    }
+
+    /// Items in its queue.
+    ///
+    /// # Errors
+    /// When its metrics do not say.
+    pub async fn queue_depth(&self) -> anyhow::Result<usize> {
+        let metrics = self.metrics().await?;
+        let depth = metrics.lines().find_map(|line| line.strip_prefix("roomkeeper_queue_depth "));
+        depth.context("no roomkeeper_queue_depth")?.parse().context("roomkeeper_queue_depth")
+    }
+
+    /// Waits until `/readyz` answers 200.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        let look = async || Ok(self.is_ready().await.then_some(()));
+        wait::until(&format!("{} to be ready", self.admin), READY, look).await
     }
 
     /// Whether `/readyz` answers 200.

@@ -21,12 +21,12 @@ use roomkeeper_crds::{AccessScope, BookingRecord, name};
 use roomkeeper_e2e::{
     install,
     outlook::{Meeting, Outlook},
-    system::{Daemon, System, apply},
+    scene::{NAMESPACE, install_scope},
+    system::{Daemon, System},
     wait, world,
 };
 use roomkeeper_service::client_state::{KeyRing, SECRET_NAME};
 
-const NAMESPACE: &str = "contoso";
 const PEOPLE: usize = 6;
 const WAIT: Duration = Duration::from_mins(2);
 
@@ -83,12 +83,8 @@ async fn a_key_is_rotated_under_load_and_no_change_is_lost() {
     let client = control_plane.admin_client().await.unwrap();
     let operator = system.operator("operator", &[]).await.unwrap();
     let webhook = system.webhook("webhook", &[]).await.unwrap();
-    install::namespace(&client, NAMESPACE).await.unwrap();
-    for file in ["01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml"] {
-        apply(&client, &system.example(file).unwrap()).await.unwrap();
-    }
-    let ready = async || Ok(webhook.is_ready().await.then_some(()));
-    wait::until("the webhook server", WAIT, ready).await.unwrap();
+    install_scope(&system, &client, str::to_owned).await.unwrap();
+    webhook.ready().await.unwrap();
     for number in 1..=PEOPLE {
         let user = world::user_id(number);
         let ticked =

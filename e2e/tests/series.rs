@@ -15,14 +15,13 @@ use jiff::{
 use roomkeeper_controlplane::{ControlPlane, StartOptions, process::scratch_dir};
 use roomkeeper_e2e::{
     agreement::{self, Taken},
-    install,
     outlook::{Outlook, add_in_property},
-    system::{System, apply},
+    scene::{NAMESPACE, install_scope},
+    system::System,
     wait, world,
 };
 use serde_json::{Value, json};
 
-const NAMESPACE: &str = "contoso";
 const WAIT: Duration = Duration::from_mins(2);
 
 fn booked(room: &str, start: &str, end: &str, zone: &str) -> Value {
@@ -110,10 +109,7 @@ impl Scene {
 async fn start(control_plane: &ControlPlane, folder: &std::path::Path) -> Scene {
     let system = System::start(control_plane, folder, &world::contoso(1)).await.unwrap();
     let client = control_plane.admin_client().await.unwrap();
-    install::namespace(&client, NAMESPACE).await.unwrap();
-    for file in ["01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml"] {
-        apply(&client, &system.example(file).unwrap()).await.unwrap();
-    }
+    install_scope(&system, &client, str::to_owned).await.unwrap();
     let outlook = system.outlook().await.unwrap();
     let now = Timestamp::now();
     // As far as occurrences are listed at least: the clock changes once more within it, whenever that is.
@@ -298,8 +294,7 @@ async fn what_the_product_has_is_what_the_calendar_shows() {
     let scene = start(&control_plane, folder.path()).await;
     let _operator = scene.system.operator("operator", &[]).await.unwrap();
     let webhook = scene.system.webhook("webhook", &["--debounce", "200ms"]).await.unwrap();
-    let ready = async || Ok(webhook.is_ready().await.then_some(()));
-    wait::until("the webhook server", WAIT, ready).await.unwrap();
+    webhook.ready().await.unwrap();
     let ticked = async || {
         Ok((scene.system.tick_the_box(NAMESPACE, "contoso", &scene.user).await? == 201).then_some(()))
     };

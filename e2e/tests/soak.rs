@@ -18,14 +18,13 @@ use roomkeeper_controlplane::{ControlPlane, StartOptions, process::scratch_dir};
 use roomkeeper_e2e::{
     agreement,
     chance::Chance,
-    install,
     outlook::{Outlook, add_in_property},
-    system::{Daemon, System, apply},
+    scene::{NAMESPACE, install_scope},
+    system::{Daemon, System},
     wait, world,
 };
 use serde_json::{Value, json};
 
-const NAMESPACE: &str = "contoso";
 const PEOPLE: usize = 4;
 const WAIT: Duration = Duration::from_mins(4);
 /// A new leader need not wait for long.
@@ -191,12 +190,8 @@ async fn in_the_end_the_product_has_what_the_calendars_say() {
     let system = System::start(&control_plane, folder.path(), &world::contoso(PEOPLE)).await.unwrap();
     let client = control_plane.admin_client().await.unwrap();
     let mut daemons = Daemons::start(&system).await;
-    install::namespace(&client, NAMESPACE).await.unwrap();
-    for file in ["01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml"] {
-        apply(&client, &system.example(file).unwrap()).await.unwrap();
-    }
-    let ready = async || Ok(daemons.webhook.is_ready().await.then_some(()));
-    wait::until("the webhook server", WAIT, ready).await.unwrap();
+    install_scope(&system, &client, str::to_owned).await.unwrap();
+    daemons.webhook.ready().await.unwrap();
     let users: Vec<String> = (1..=PEOPLE).map(world::user_id).collect();
     for user in &users {
         let ticked =

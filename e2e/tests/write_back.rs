@@ -7,14 +7,14 @@ use std::time::Duration;
 use jiff::{Timestamp, ToSpan as _};
 use roomkeeper_controlplane::{ControlPlane, StartOptions, process::scratch_dir};
 use roomkeeper_e2e::{
-    agreement, install,
+    agreement,
     outlook::{Meeting, Outlook},
-    system::{System, apply},
+    scene::{NAMESPACE, ample_quota, install_scope},
+    system::System,
     wait, world,
 };
 use serde_json::Value;
 
-const NAMESPACE: &str = "contoso";
 const WAIT: Duration = Duration::from_mins(4);
 const CHANGES: usize = 1_000;
 const SPACES: usize = 10;
@@ -44,15 +44,12 @@ async fn a_thousand_changes_cause_bounded_calls_and_never_a_loop() {
     let client = control_plane.admin_client().await.unwrap();
     let operator = system.operator("operator", &[]).await.unwrap();
     let webhook = system.webhook("webhook", &["--debounce", "200ms"]).await.unwrap();
-    install::namespace(&client, NAMESPACE).await.unwrap();
-    for file in ["01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml"] {
-        let text = system.example(file).unwrap();
-        // The quota is not the subject here.
-        let wanted = "    writeBack: Property\n    quota: {perMinute: 100000, perWeek: 100000}\n    privateSubject: Mask\n";
-        apply(&client, &text.replace("    privateSubject: Mask\n", wanted)).await.unwrap();
-    }
-    let ready = async || Ok(webhook.is_ready().await.then_some(()));
-    wait::until("the webhook server", WAIT, ready).await.unwrap();
+    let edit = |example: &str| {
+        let wanted = "    writeBack: Property\n    privateSubject: Mask\n";
+        ample_quota(example).replace("    privateSubject: Mask\n", wanted)
+    };
+    install_scope(&system, &client, edit).await.unwrap();
+    webhook.ready().await.unwrap();
     let user = world::user_id(1);
     let ticked = async || Ok((system.tick_the_box(NAMESPACE, "contoso", &user).await? == 201).then_some(()));
     wait::until("the consent", WAIT, ticked).await.unwrap();
@@ -105,10 +102,7 @@ async fn a_thousand_changes_cause_bounded_calls_and_never_a_loop() {
         Ok(Some(()))
     };
     wait::until("calendars and product to agree", WAIT, agreed).await.unwrap();
-    let idle = async || {
-        let metrics = webhook.metrics().await?;
-        Ok(metrics.lines().any(|line| line == "roomkeeper_queue_depth 0").then_some(()))
-    };
+    let idle = async || Ok((webhook.queue_depth().await? == 0).then_some(()));
     wait::until("the queue to be empty", WAIT, idle).await.unwrap();
     let (booked, written) = calls(&system).await.unwrap();
     assert!(booked <= CHANGES + SPACES, "{booked} booking calls for {CHANGES} changes");

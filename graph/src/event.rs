@@ -127,8 +127,6 @@ impl Window {
 /// One occurrence of a series, as Graph expands it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Occurrence {
-    /// Whether it differs from what the series says.
-    pub is_exception: bool,
     /// Whether the organiser cancelled it.
     pub is_cancelled: bool,
     /// Start.
@@ -217,12 +215,6 @@ impl EventHead {
 impl Occurrence {
     pub(crate) fn read(object: &Object, manifest: &ManifestId) -> Result<Self, MemberFault> {
         Ok(Self {
-            is_exception: one_of(
-                object,
-                "type",
-                &[("occurrence", false), ("exception", true)],
-                "occurrence or exception",
-            )?,
             is_cancelled: object.flag("isCancelled")?,
             start: utc_time(object, "start")?,
             end: utc_time(object, "end")?,

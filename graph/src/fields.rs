@@ -147,14 +147,8 @@ pub(crate) const EVENT_BOOKED: &[EventField] =
     &[EventField::Start, EventField::End, EventField::IsAllDay, EventField::Recurrence];
 
 /// Fields of an occurrence: when it takes place, and when the series would have it.
-pub(crate) const EVENT_OCCURRENCE: &[EventField] = &[
-    EventField::Id,
-    EventField::Type,
-    EventField::IsCancelled,
-    EventField::Start,
-    EventField::End,
-    EventField::OriginalStart,
-];
+pub(crate) const EVENT_OCCURRENCE: &[EventField] =
+    &[EventField::Id, EventField::IsCancelled, EventField::Start, EventField::End, EventField::OriginalStart];
 
 /// Read of one of a series: which series it is of.
 pub(crate) const EVENT_MASTER: &[EventField] = &[EventField::Id, EventField::SeriesMasterId];

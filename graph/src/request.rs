@@ -342,7 +342,7 @@ mod tests {
                     manifest: &manifest,
                     window: &Window::new("2026-11-01T00:00:00Z".parse().unwrap(), "2027-12-01T00:00:00Z".parse().unwrap()),
                 },
-                format!("{at_event}/instances?startDateTime=2026-11-01T00:00:00Z&endDateTime=2027-12-01T00:00:00Z&$select=id,type,isCancelled,start,end,originalStart&{expand}&$top=200"),
+                format!("{at_event}/instances?startDateTime=2026-11-01T00:00:00Z&endDateTime=2027-12-01T00:00:00Z&$select=id,isCancelled,start,end,originalStart&{expand}&$top=200"),
             ),
             (
                 Call::BookedEvents { user: &user, manifest: &manifest },

@@ -5,10 +5,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use kube::Client;
+use kube::{Client, ResourceExt as _};
 use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord};
-use roomkeeper_graph::audit::AuditSink;
-use roomkeeper_service::{client_state::KeyRing, scope_access::ScopeClients};
+use roomkeeper_graph::{GraphClient, audit::AuditSink};
+use roomkeeper_service::{
+    client_state::KeyRing,
+    scope_access::{ScopeAccessError, ScopeClients},
+};
 
 use crate::{
     access_scope::{directory::Directory, memory::Memory},
@@ -104,6 +107,27 @@ impl Context {
     /// Replaces the keys.
     pub fn set_ring(&self, ring: KeyRing) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
+
+    /// The client of a scope. A token that was given once is good for the end of subscriptions: for that, the last client that worked
+    /// stands in where there is none, as in a namespace under deletion, where the Secret may go first.
+    ///
+    /// # Errors
+    /// When there is no client, nor one that worked where that will do.
+    pub async fn client_for(
+        &self,
+        scope: &AccessScope,
+        to_end: bool,
+    ) -> Result<GraphClient, ScopeAccessError> {
+        let uid = scope.uid().unwrap_or_default();
+        match self.process.clients.client_for(scope).await {
+            Ok(client) => {
+                self.memory.keep_client(&uid, &client);
+                Ok(client)
+            }
+            Err(error) if to_end => self.memory.last_client(&uid).ok_or(error),
+            Err(error) => Err(error),
+        }
     }
 
     /// Forgets what is kept about an object that is gone.

@@ -91,14 +91,9 @@ pub async fn play(settings: Settings, say: fn(&str)) -> anyhow::Result<Figures> 
     }
     let balancer = Balancer::start(&scene.system, urls).await?;
     let _operator = scene.system.operator("operator", &[]).await?;
-    wait::until("the webhook servers", WAIT, async || {
-        let mut ready = true;
-        for pod in &pods {
-            ready &= pod.is_ready().await;
-        }
-        Ok(ready.then_some(()))
-    })
-    .await?;
+    for pod in &pods {
+        pod.ready().await?;
+    }
     scene.subscribe(people, ample_quota).await?;
     at_rest(&pods, &balancer, 0).await?;
 
@@ -168,8 +163,7 @@ async fn make(outlook: &Outlook, settings: Settings) -> anyhow::Result<Vec<(usiz
 async fn at_rest(pods: &[Daemon], balancer: &Balancer, told: usize) -> anyhow::Result<()> {
     wait::until("the pods to be at rest", WAIT, async || {
         for pod in pods {
-            let metrics = pod.metrics().await?;
-            if !metrics.lines().any(|line| line == "roomkeeper_queue_depth 0") {
+            if pod.queue_depth().await? > 0 {
                 return Ok(None);
             }
         }

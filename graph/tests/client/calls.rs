@@ -138,7 +138,7 @@ async fn events_minimal_full_and_gone() {
         "value":"{\"version\":1}"}]"#;
     let rest = r#""subject":null,"start":{"dateTime":"2026-11-23T17:00:00.0000000","timeZone":"UTC"},
         "end":{"dateTime":"2026-11-23T18:30:00.0000000","timeZone":"UTC"},"isAllDay":false,"attendees":[],
-        "organizer":{"emailAddress":{"name":"n","address":"user1@contoso.example"}},"location":{"displayName":""},
+        "organizer":{"emailAddress":{"name":"n","address":"user1@contoso.example"}},
         "sensitivity":"normal","seriesMasterId":null,"recurrence":{"pattern":{"type":"daily","interval":1},"range":{"type":"noEnd"}}"#;
     server.will_answer([
         json(200, format!("{{{head}}}")),

@@ -100,11 +100,7 @@ async fn end_leftovers(context: &Context, object: &AccessScope, scope: &Validate
     if !condition::is_true(&scope.status.conditions, Type::CredentialsValid) {
         return Ok(());
     }
-    let client = match context.process.clients.client_for(object).await {
-        Ok(client) => Some(client),
-        Err(_gone) => context.memory.last_client(&scope.uid),
-    };
-    let Some(client) = client else { return Ok(()) };
+    let Ok(client) = context.client_for(object, true).await else { return Ok(()) };
     let cause = Cause::new(format!("AccessScope/{}", scope.key));
     for id in sweep::leftovers(context, &client, &cause, &scope.key).await? {
         delete(Place::DeleteLeftover, &client, &cause, &id).await?;

@@ -36,6 +36,13 @@ struct Deletion {
     progress_at: Timestamp,
 }
 
+impl Scope {
+    /// Graph is asked at the next opportunity, also where it is being asked right now.
+    fn hurry(&mut self) {
+        (self.ask_at, self.overtaken) = (None, true);
+    }
+}
+
 /// Time between two warnings of the same scope.
 const WARNED: SignedDuration = SignedDuration::from_hours(24);
 
@@ -76,7 +83,7 @@ impl Memory {
         self.all().entry(uid.to_owned()).or_default().overtaken = false;
     }
 
-    /// When to ask again, unless the answer was overtaken by [`Self::ask_now`]: then it is at the next opportunity.
+    /// When to ask again, unless the answer was overtaken by [`Self::ask_now`] or [`Self::doubt`]: then it is at the next opportunity.
     pub fn ask_at(&self, uid: &str, at: Timestamp) {
         let mut all = self.all();
         let scope = all.entry(uid.to_owned()).or_default();
@@ -96,7 +103,7 @@ impl Memory {
         let Some(scope) = all.get_mut(uid) else { return false };
         let news = scope.ask_at.is_some() && scope.answers.as_ref().is_some_and(Answers::is_good);
         if news {
-            scope.ask_at = None;
+            scope.hurry();
         }
         news
     }
@@ -104,7 +111,7 @@ impl Memory {
     /// Asks again at the next opportunity, whatever came back last.
     pub fn ask_now(&self, uid: &str) {
         if let Some(scope) = self.all().get_mut(uid) {
-            (scope.ask_at, scope.overtaken) = (None, true);
+            scope.hurry();
         }
     }
 

@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use roomkeeper_crds::{
     BookingRecordSpec,
     booking_record::{BookedResource, OccurrenceException, Recurrence},
+    ending::{LastEnd, over_at},
 };
 
 use super::client;
-
-/// Times of an event that lasts whole days are midnights of the place of the space, written as if in UTC. No zone is further
-/// west than UTC−12: by then it is over wherever the place is.
-const WESTERNMOST: SignedDuration = SignedDuration::from_hours(12);
 
 /// One occurrence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,12 +31,6 @@ impl Occurrence {
             original_start: self.original_start.map(|start| start.to_string()),
         }
     }
-}
-
-/// When what ends then is surely over.
-pub fn over_at(end: Timestamp, all_day: bool) -> Timestamp {
-    let later = if all_day { WESTERNMOST } else { SignedDuration::ZERO };
-    end.checked_add(later).unwrap_or(Timestamp::MAX)
 }
 
 /// The spaces of a series, each with its occurrences in order of start; none without any. An occurrence with spaces of its own is
@@ -93,17 +84,12 @@ pub fn invalid(recurrence: &Recurrence) -> Vec<(Timestamp, String)> {
     recurrence.exceptions.iter().filter_map(|one| Some((one.date_time_to.0, reason(one)?))).collect()
 }
 
-/// When the last occurrence has surely ended; `None`: never, or not known yet.
-pub fn ends_at(spec: &BookingRecordSpec, recurrence: &Recurrence) -> Option<Timestamp> {
-    if recurrence.listed_until.is_some() {
-        return None;
-    }
-    let lasts = spec.date_time_to.0.duration_since(spec.date_time_from.0);
-    let regular = recurrence.occurrences.iter().filter_map(|start| start.0.checked_add(lasts).ok());
-    let moved = recurrence.exceptions.iter().map(|exception| exception.date_time_to.0);
-    match regular.chain(moved).max() {
-        Some(last) => Some(over_at(last, spec.is_all_day)),
-        None => without_occurrences(spec, recurrence),
+/// When the event, or its last occurrence, has surely ended; `None`: never, or not known yet.
+pub fn ends_at(spec: &BookingRecordSpec) -> Option<Timestamp> {
+    match spec.last_end() {
+        LastEnd::At(end) => Some(end),
+        LastEnd::Open => None,
+        LastEnd::NoOccurrence => without_occurrences(spec, spec.recurrence_pattern.as_ref()?),
     }
 }
 

@@ -5,13 +5,14 @@ use kube::ResourceExt as _;
 use roomkeeper_crds::{
     BookingRecord, BookingRecordSpec, BookingRecordStatus, annotation,
     booking_record::{BookedResource, BookingState, Recurrence},
+    ending::over_at,
     name,
 };
 
 use super::{
     client::{Request, Series},
     content::{Content, hex_of},
-    series::{self, Occurrence, over_at},
+    series::{self, Occurrence},
 };
 use crate::{access_scope::validate::requested, key::Key};
 
@@ -91,10 +92,6 @@ pub fn validate(record: &BookingRecord) -> Result<Validated, ValidateError> {
         ));
         resources.clear();
     }
-    let ends_at = match &spec.recurrence_pattern {
-        None => Some(over_at(spec.date_time_to.0, spec.is_all_day)),
-        Some(recurrence) => series::ends_at(spec, recurrence),
-    };
     Ok(Validated {
         uid: record.uid().ok_or(ValidateError::Incomplete("uid"))?,
         generation: record.metadata.generation.ok_or(ValidateError::Incomplete("generation"))?,
@@ -107,7 +104,7 @@ pub fn validate(record: &BookingRecord) -> Result<Validated, ValidateError> {
         resources,
         invalid,
         invalid_occurrences: spec.recurrence_pattern.as_ref().map(series::invalid).unwrap_or_default(),
-        ends_at,
+        ends_at: series::ends_at(spec),
         listed_until: listed_until(spec),
         status: record.status.clone().unwrap_or_default(),
         key,

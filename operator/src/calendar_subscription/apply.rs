@@ -79,14 +79,9 @@ pub async fn apply(
         _ => {}
     }
     let Some(scope) = context.scopes.get(&object.scope) else { return Ok(Outcome::Changed) };
-    let client = match (client(context, &scope).await, action) {
-        (Ok(client), _) => client,
-        // The Secret may go before the objects that need it: a token that was given is good for the end of a subscription.
-        (Err(message), Action::Remove(_)) => match context.memory.last_client(&uid_of(&scope)) {
-            Some(client) => client,
-            None => return Ok(Outcome::NoAccess(message)),
-        },
-        (Err(message), _) => return Ok(Outcome::NoAccess(message)),
+    let client = match context.client_for(&scope, matches!(action, Action::Remove(_))).await {
+        Ok(client) => client,
+        Err(error) => return Ok(Outcome::NoAccess(error.to_string())),
     };
     let step = Step { context, raw, object, scope: &scope, client, cause: cause(object) };
     let result = match action {
@@ -138,21 +133,6 @@ async fn tell(context: &Context, raw: &CalendarSubscription, object: &Validated,
 /// Who caused the calls, for the audit.
 pub fn cause(object: &Validated) -> Cause {
     Cause::new(format!("CalendarSubscription/{}", object.key))
-}
-
-/// The client of a scope, or why there is none.
-async fn client(context: &Context, scope: &AccessScope) -> Result<GraphClient, String> {
-    match context.process.clients.client_for(scope).await {
-        Ok(client) => {
-            context.memory.keep_client(&uid_of(scope), &client);
-            Ok(client)
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn uid_of(scope: &AccessScope) -> String {
-    scope.uid().unwrap_or_default()
 }
 
 enum StepError {

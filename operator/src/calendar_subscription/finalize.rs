@@ -151,7 +151,6 @@ async fn end(
     Ok(())
 }
 
-/// The scope's client, or the last one that worked: in a namespace under deletion the Secret goes first.
 async fn client(
     context: &Context,
     scope: Option<&AccessScope>,
@@ -161,13 +160,7 @@ async fn client(
         let message = format!("AccessScope {} and with it the credential is gone", object.scope.name);
         return Err(Why { message, wait: None });
     };
-    match context.process.clients.client_for(scope).await {
-        Ok(client) => Ok(client),
-        Err(error) => scope
-            .uid()
-            .and_then(|uid| context.memory.last_client(&uid))
-            .ok_or_else(|| Why { message: error.to_string(), wait: None }),
-    }
+    context.client_for(scope, true).await.map_err(|error| Why { message: error.to_string(), wait: None })
 }
 
 async fn namespace_ends(context: &Context, name: &str) -> Result<bool, ApiError> {

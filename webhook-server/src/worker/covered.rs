@@ -114,6 +114,13 @@ mod tests {
         }
     }
 
+    fn record(version: &str) -> BookingRecordSpec {
+        BookingRecordSpec {
+            change_key: version.to_owned(),
+            ..fixture::spec("2026-11-24T09:00:00Z", "2026-11-24T10:00:00Z")
+        }
+    }
+
     fn head(version: &str, event_type: EventType) -> EventHead {
         EventHead {
             id: EventId::parse("AAMk=").unwrap(),
@@ -129,10 +136,7 @@ mod tests {
 
     #[test]
     fn the_version_of_the_record_is_no_news_and_any_other_is() {
-        let record = BookingRecordSpec {
-            change_key: "v2".to_owned(),
-            ..fixture::spec("2026-11-24T09:00:00Z", "2026-11-24T10:00:00Z")
-        };
+        let record = record("v2");
         let covered = Covered::default();
         assert!(covered.holds(&item(Some("v2")), Some(&record)));
         for (item, record) in [
@@ -157,10 +161,6 @@ mod tests {
 
     #[test]
     fn a_record_that_another_pod_made_of_another_version_is_a_reason_to_read() {
-        let record = |version: &str| BookingRecordSpec {
-            change_key: version.to_owned(),
-            ..fixture::spec("2026-11-24T09:00:00Z", "2026-11-24T10:00:00Z")
-        };
         let covered = Covered::default();
         covered.read(&item(Some("v2")), Some(&head("v2", EventType::SingleInstance)));
         assert!(covered.holds(&item(Some("v2")), None), "read, and nothing is booked");
@@ -172,10 +172,7 @@ mod tests {
 
     #[test]
     fn a_doubted_event_is_read_until_that_is_done() {
-        let record = BookingRecordSpec {
-            change_key: "v2".to_owned(),
-            ..fixture::spec("2026-11-24T09:00:00Z", "2026-11-24T10:00:00Z")
-        };
+        let record = record("v2");
         let covered = Covered::default();
         covered.doubt(&item(Some("v2")));
         assert!(!covered.holds(&item(Some("v2")), Some(&record)));

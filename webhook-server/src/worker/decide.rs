@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use roomkeeper_crds::booking_record::{BookedResource, BookingRecordSpec, BookingState};
+use roomkeeper_crds::{
+    BookingRecordSpec,
+    booking_record::{BookedResource, BookingState},
+    ending::LastEnd,
+};
 use roomkeeper_graph::{EventHead, EventType, ManifestId};
 
 use super::{
     add_in::{self, AddInError},
-    ending,
     outcome::Outcome,
 };
 
@@ -58,7 +61,12 @@ pub(super) fn verdict(head: &EventHead, manifest: &ManifestId) -> Verdict {
 
 /// Whether a booking is over for good, retention included: then it is neither recorded nor changed.
 pub(super) fn is_over(spec: &BookingRecordSpec, retention: Duration, now: Timestamp) -> bool {
-    ending::last_end(spec).and_then(|end| end.checked_add(retention).ok()).is_some_and(|end| end < now)
+    match spec.last_end() {
+        LastEnd::At(end) => end.checked_add(retention).is_ok_and(|end| end < now),
+        LastEnd::Open => false,
+        // There is nothing to wait for.
+        LastEnd::NoOccurrence => true,
+    }
 }
 
 /// The event books nothing.

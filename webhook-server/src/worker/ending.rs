@@ -1,30 +1,10 @@
-//! When an event is over for good: pure.
+//! When there can be nothing more of an event: pure.
 
-use jiff::{SignedDuration, Span, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
-use roomkeeper_crds::{BookingRecordSpec, booking_record::Recurrence};
+use jiff::{Span, Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
+use roomkeeper_crds::{booking_record::Recurrence, ending::over_at};
 
 /// Days between UTC's date and that of any zone, rounded up on both sides.
 const ZONE_DAYS: i64 = 2;
-
-/// By how much a day ends later than UTC's in the zone that is furthest west.
-const WESTERNMOST: SignedDuration = SignedDuration::from_hours(12);
-
-/// When the last occurrence ends; `None` while there may be more than are listed.
-pub(super) fn last_end(spec: &BookingRecordSpec) -> Option<Timestamp> {
-    let (start, end) = (spec.date_time_from.0, spec.date_time_to.0);
-    let last = match &spec.recurrence_pattern {
-        None => end,
-        Some(recurrence) if recurrence.listed_until.is_some() => return None,
-        Some(recurrence) => {
-            let length = end.duration_since(start);
-            let regular = recurrence.occurrences.iter().filter_map(|start| start.0.checked_add(length).ok());
-            let different = recurrence.exceptions.iter().map(|exception| exception.date_time_to.0);
-            // Without any occurrence there is nothing to wait for.
-            regular.chain(different).max().unwrap_or(Timestamp::MIN)
-        }
-    };
-    if spec.is_all_day { Some(last.checked_add(WESTERNMOST).unwrap_or(last)) } else { Some(last) }
-}
 
 /// A time after the last possible end, by pattern and range alone; `None` where the series has no end or its bound cannot be
 /// told. Which days there are is Graph's to say (`/instances`): this only tells whether there can be any after a time.
@@ -35,7 +15,7 @@ pub(super) fn latest_end(
     recurrence: Option<&Recurrence>,
 ) -> Option<Timestamp> {
     let Some(recurrence) = recurrence else {
-        return if is_all_day { end.checked_add(WESTERNMOST).ok() } else { Some(end) };
+        return Some(over_at(end, is_all_day));
     };
     let range = &recurrence.range;
     let last_day: Date = match range.type_.as_str() {
@@ -72,11 +52,9 @@ fn numbered(recurrence: &Recurrence) -> Option<Span> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use roomkeeper_crds::booking_record::{OccurrenceException, RecurrencePattern, RecurrenceRange};
+    use roomkeeper_crds::booking_record::{RecurrencePattern, RecurrenceRange};
 
     use super::*;
-    use crate::worker::fixture;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -132,39 +110,5 @@ mod tests {
             let told = latest_end(start, end, false, Some(&series(pattern, days, range)));
             assert_eq!(told, expected.map(at), "{pattern}");
         }
-    }
-
-    #[test]
-    fn a_series_is_over_with_its_last_listed_occurrence_and_not_while_more_can_follow() {
-        let time = |text: &str| Time(at(text));
-        let mut spec = fixture::spec("2026-01-05T09:00:00Z", "2026-01-05T10:00:00Z");
-        assert_eq!(last_end(&spec), Some(at("2026-01-05T10:00:00Z")));
-        let mut recurrence = series("weekly", &[], range("endDate", Some("2026-03-01"), 0));
-        spec.recurrence_pattern = Some(recurrence.clone());
-        assert_eq!(last_end(&spec), Some(Timestamp::MIN), "all of them were cancelled");
-        recurrence.occurrences = vec![time("2026-01-05T09:00:00Z"), time("2026-02-16T09:00:00Z")];
-        recurrence.exceptions = vec![OccurrenceException {
-            original_start: Some(time("2026-02-02T09:00:00Z")),
-            date_time_from: time("2026-02-20T09:00:00Z"),
-            date_time_to: time("2026-02-20T12:00:00Z"),
-            single_value_extended_properties: None,
-        }];
-        spec.recurrence_pattern = Some(recurrence.clone());
-        assert_eq!(last_end(&spec), Some(at("2026-02-20T12:00:00Z")));
-        recurrence.exceptions.clear();
-        spec.recurrence_pattern = Some(recurrence.clone());
-        assert_eq!(last_end(&spec), Some(at("2026-02-16T10:00:00Z")));
-        recurrence.listed_until = Some(time("2026-12-01T00:00:00Z"));
-        spec.recurrence_pattern = Some(recurrence);
-        assert_eq!(last_end(&spec), None);
-    }
-
-    #[test]
-    fn a_whole_day_ends_when_it_has_ended_everywhere() {
-        let spec = BookingRecordSpec {
-            is_all_day: true,
-            ..fixture::spec("2026-01-05T00:00:00Z", "2026-01-06T00:00:00Z")
-        };
-        assert_eq!(last_end(&spec), Some(at("2026-01-06T12:00:00Z")));
     }
 }

@@ -172,7 +172,6 @@ mod tests {
 
     fn occurrence(start: &str, end: &str) -> Occurrence {
         Occurrence {
-            is_exception: false,
             is_cancelled: false,
             start: at(start),
             end: at(end),
@@ -211,20 +210,16 @@ mod tests {
     #[test]
     fn regular_occurrences_are_starts_and_all_others_are_told_in_full() {
         let moved = Occurrence {
-            is_exception: true,
             original_start: Some(at("2026-11-09T09:00:00Z")),
             ..occurrence("2026-11-10T13:00:00Z", "2026-11-10T14:00:00Z")
         };
         let elsewhere = Occurrence {
-            is_exception: true,
             add_in_value: Some(rooms(&["room-202"])),
             ..occurrence("2026-11-16T09:00:00Z", "2026-11-16T10:00:00Z")
         };
-        let renamed =
-            Occurrence { is_exception: true, ..occurrence("2026-11-23T09:00:00Z", "2026-11-23T10:00:00Z") };
+        let renamed = occurrence("2026-11-23T09:00:00Z", "2026-11-23T10:00:00Z");
         let longer = occurrence("2026-11-30T09:00:00Z", "2026-11-30T11:00:00Z");
         let unread = Occurrence {
-            is_exception: true,
             add_in_value: Some("{\"version\":9}".to_owned()),
             ..occurrence("2026-12-07T09:00:00Z", "2026-12-07T10:00:00Z")
         };

@@ -150,7 +150,6 @@ impl Reader for Reads {
         // Of a series there is the first occurrence.
         let master = self.calendar.get(wanted, Purpose::Occurrences)?;
         let occurrence = Occurrence {
-            is_exception: false,
             is_cancelled: false,
             start: master.start,
             end: master.end,

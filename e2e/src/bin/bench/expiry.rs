@@ -14,7 +14,7 @@ use kube::{
     api::{DeleteParams, PostParams, Preconditions},
 };
 use roomkeeper_crds::BookingRecord;
-use roomkeeper_e2e::{scene::Scene, wait, world};
+use roomkeeper_e2e::{scene::Scene, world};
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
@@ -52,8 +52,7 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
     let scene = Scene::start(&world::contoso(1)).await?;
     let webhook = scene.system.webhook("webhook", &[]).await?;
     let _operator = scene.system.operator("operator", &["--record-deletes-per-second", "500"]).await?;
-    let ready = async || Ok(webhook.is_ready().await.then_some(()));
-    wait::until("the webhook server", WAIT, ready).await?;
+    webhook.ready().await?;
     let names = scene.subscribe(1, without_product).await?;
     let subscription = names.first().context("a CalendarSubscription")?;
     let mut bench =

@@ -18,20 +18,18 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
         play(&control_plane, folder.path(), settings, |text| eprintln!("fortnight: {text}")).await?;
     control_plane.stop().await?;
     let mut report = Report::default();
-    #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
-    let mut put = |key, count: usize| report.put(key, count as f64);
-    put("mailboxes", SETTINGS.mailboxes);
-    put("kills", figures.kills);
-    put("kills_at_work", figures.kills_at_work);
-    put("expired", figures.expired);
-    put("unnoticed", figures.unnoticed);
-    put("duplicates", figures.duplicates);
-    put("orphans", figures.orphans);
-    put("renewals", figures.renewals);
-    put("recreated", figures.recreated);
-    put("troubles", figures.troubles);
-    put("handshakes_failed", figures.handshakes_failed);
-    put("kinds_of_trouble", figures.kinds);
+    report.count("mailboxes", SETTINGS.mailboxes);
+    report.count("kills", figures.kills);
+    report.count("kills_at_work", figures.kills_at_work);
+    report.count("expired", figures.expired);
+    report.count("unnoticed", figures.unnoticed);
+    report.count("duplicates", figures.duplicates);
+    report.count("orphans", figures.orphans);
+    report.count("renewals", figures.renewals);
+    report.count("recreated", figures.recreated);
+    report.count("troubles", figures.troubles);
+    report.count("handshakes_failed", figures.handshakes_failed);
+    report.count("kinds_of_trouble", figures.kinds);
     #[allow(clippy::cast_precision_loss, reason = "a few thousand")]
     report.put("faults", figures.faults as f64);
     report.put("busiest_minute_ratio", figures.busiest_minute_ratio);

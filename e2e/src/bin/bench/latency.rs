@@ -12,7 +12,7 @@ use roomkeeper_crds::BookingRecord;
 use roomkeeper_e2e::{
     outlook::Meeting,
     scene::{NAMESPACE, Scene, ample_quota},
-    wait, world,
+    world,
 };
 use tokio::{
     sync::mpsc::UnboundedReceiver,
@@ -37,8 +37,7 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
     let scene = Scene::start(&world::contoso(1)).await?;
     let webhook = scene.system.webhook("webhook", &["--debounce", "0s"]).await?;
     let _operator = scene.system.operator("operator", &[]).await?;
-    let ready = async || Ok(webhook.is_ready().await.then_some(()));
-    wait::until("the webhook server", WAIT, ready).await?;
+    webhook.ready().await?;
     scene.subscribe(1, ample_quota).await?;
     let outlook = scene.system.outlook().await?;
     let user = world::user_id(1);
@@ -79,8 +78,7 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
     let (created, renamed, plain) = (counted(&created), counted(&renamed), counted(&plain));
     let all = [created.as_slice(), renamed.as_slice()].concat();
     let mut report = Report::default();
-    #[allow(clippy::cast_precision_loss, reason = "some hundreds")]
-    report.put("changes", all.len() as f64);
+    report.count("changes", all.len());
     report.put("p50_ms", quantile(&all, 0.5));
     report.put("p99_ms", quantile(&all, 0.99));
     report.put("longest_ms", quantile(&all, 1.0));

@@ -11,21 +11,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, ResourceExt as _, api::PostParams};
 use roomkeeper_controlplane::ControlPlane;
 use roomkeeper_crds::{
-    AccessScope, BookingRecord, CalendarSubscription, ConsentRecord,
+    BookingRecord, CalendarSubscription, ConsentRecord,
     condition::{self, Type},
     name,
 };
 use roomkeeper_e2e::{
-    install,
-    system::{System, apply},
+    scene::{NAMESPACE, install_scope},
+    system::System,
     wait, world,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Where the people are.
-pub(crate) const NAMESPACE: &str = "contoso";
 /// etcd takes that many operations in one transaction.
 const TRANSACTION: usize = 128;
 /// Subscriptions that the simulator takes in one call.
@@ -64,12 +62,7 @@ impl Population {
         system: &System,
         client: &Client,
     ) -> anyhow::Result<Self> {
-        install::namespace(client, NAMESPACE).await?;
-        for file in ["01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml"] {
-            apply(client, &system.example(file)?).await?;
-        }
-        let scopes: Api<AccessScope> = Api::namespaced(client.clone(), NAMESPACE);
-        let scope_uid = scopes.get("contoso").await?.uid().context("the scope's uid")?;
+        let scope_uid = install_scope(system, client, str::to_owned).await?;
         let user_id = world::user_id(1);
         let consents: Api<ConsentRecord> = Api::namespaced(client.clone(), NAMESPACE);
         let consent = world::consent(1, &scope_uid)?;

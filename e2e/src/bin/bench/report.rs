@@ -15,6 +15,12 @@ impl Report {
         self.0.push((key.into(), figure));
     }
 
+    /// A figure that counts something.
+    #[allow(clippy::cast_precision_loss, reason = "far below what a float holds exactly")]
+    pub(crate) fn count(&mut self, key: impl Into<String>, figure: usize) {
+        self.put(key, figure as f64);
+    }
+
     /// Prints the table and writes the file.
     pub(crate) fn finish(&self, name: &str) -> anyhow::Result<()> {
         println!("\n{name}");

@@ -4,16 +4,16 @@
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::{Api, ResourceExt as _, api::PostParams};
+use kube::{Api, api::PostParams};
 use roomkeeper_controlplane::{ControlPlane, StartOptions, process::scratch_dir};
-use roomkeeper_crds::{AccessScope, ConsentRecord};
+use roomkeeper_crds::ConsentRecord;
 use roomkeeper_e2e::{
-    install,
-    system::{System, apply},
+    scene::{NAMESPACE, install_scope},
+    system::System,
     wait, world,
 };
 
-use crate::{population::NAMESPACE, report::Report};
+use crate::report::Report;
 
 const PEOPLE: usize = 1_500;
 /// The operator's default: the strictest limit that was ever published.
@@ -35,12 +35,7 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
     let client = control_plane.admin_client().await?;
     let _webhook = system.webhook("webhook", &[]).await?;
     let operator = system.operator("operator", &["--subscription-writes", "500"]).await?;
-    install::namespace(&client, NAMESPACE).await?;
-    for file in ["01-rbac.yaml", "02-secrets.yaml", "03-access-scope.yaml"] {
-        apply(&client, &system.example(file)?).await?;
-    }
-    let scopes: Api<AccessScope> = Api::namespaced(client.clone(), NAMESPACE);
-    let scope_uid = scopes.get("contoso").await?.uid().unwrap_or_default();
+    let scope_uid = install_scope(&system, &client, str::to_owned).await?;
     let consents: Api<ConsentRecord> = Api::namespaced(client.clone(), NAMESPACE);
     let records = (1..=PEOPLE)
         .map(|number| world::consent(number, &scope_uid))

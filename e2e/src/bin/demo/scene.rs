@@ -60,8 +60,7 @@ impl<'a> Scene<'a> {
         let scene =
             Self { system, narrator, outlook, webhook, operators, control_plane, client, support_kubeconfig };
         for daemon in scene.operators.iter().chain([&scene.webhook]) {
-            let ready = || async { Ok(daemon.is_ready().await.then_some(())) };
-            wait::until(&format!("{} to be ready", daemon.admin), STEP, ready).await?;
+            daemon.ready().await?;
         }
         scene.narrator.seen("two operators (one leads) and the webhook server are ready, each with its ServiceAccount's rights");
         for file in [

@@ -38,7 +38,7 @@ use roomkeeper_webhook_server::{
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::report::Report;
+use crate::{population::record, report::Report};
 
 const NAMESPACE: &str = "bench";
 /// Records written by each side.
@@ -196,25 +196,15 @@ fn scope() -> anyhow::Result<AccessScope> {
     serde_yaml::from_str(&text).context("the example of an AccessScope")
 }
 
-/// The spec that the worker makes of an event of [`Memory`].
+/// The spec that the worker makes of an event of [`Memory`], by its size.
 fn spec_of(event: &str) -> anyhow::Result<BookingRecordSpec> {
-    let from = Timestamp::from_second(Timestamp::now().as_second())?.checked_add(Span::new().hours(2))?;
-    serde_json::from_value(json!({
-        "attendees": (2..8).map(world::principal_name).collect::<Vec<_>>(),
-        "iCalUId": format!("040000008200E00074C5B7101A82E008{event}"),
-        "changeKey": "DwAAABYAAAAXxlVK8zI/TZLFIn9D86hXAAAEB/jr",
-        "dateTimeFrom": from, "dateTimeTo": from.checked_add(Span::new().hours(1))?,
-        "eventId": event, "lastModifiedDateTime": from, "location": "Headquarters, room-101",
-        "organizer": world::principal_name(1), "sensitivity": "normal", "subject": "Planning of the next quarter",
-        "singleValueExtendedProperties": {"resources": [{
-            "resourceId": "room-101", "manifestId": world::MANIFEST,
-            "propertyId": format!("String {{00020329-0000-0000-C000-000000000046}} Name cecp-{}", world::MANIFEST),
-            "location": "Headquarters, room-101", "addInVersion": "1.4.0", "attributes": ["screen", "phone"], "capacity": 8,
-            "attendees": [world::principal_name(2)], "owner": world::principal_name(1),
-        }]},
-        "state": "Booked", "subscriptionRef": {"name": name::calendar_subscription("bench", world::USER_1)},
-    }))
-    .context("the spec")
+    let subscription = name::calendar_subscription("bench", world::USER_1);
+    let record: BookingRecord = serde_json::from_value(record("sample", &subscription)?)?;
+    Ok(BookingRecordSpec {
+        event_id: event.to_owned(),
+        i_cal_u_id: format!("{}{event}", record.spec.i_cal_u_id),
+        ..record.spec
+    })
 }
 
 fn event_id(number: usize) -> String {

@@ -12,7 +12,6 @@ use roomkeeper_e2e::{
     install,
     outlook::Meeting,
     scene::{Scene, ample_quota},
-    system::Daemon,
     wait, world,
 };
 
@@ -35,7 +34,9 @@ pub(super) async fn run() -> anyhow::Result<Rates> {
     for number in 1..=MAILBOXES {
         scene.consent(&scope_uid, number).await?;
     }
-    subscribed(&scene).await?;
+    let subscribed =
+        async || Ok((scene.system.graph.subscriptions().await?.len() == MAILBOXES).then_some(()));
+    wait::until("the subscriptions", WAIT, subscribed).await?;
     // Nothing is booked: the operator would take its part of the cores.
     drop(operator);
 
@@ -56,8 +57,10 @@ pub(super) async fn run() -> anyhow::Result<Rates> {
         .buffer_unordered(8)
         .try_for_each(async |_| Ok(()))
         .await?;
-    wait::until("the notifications", WAIT, async || Ok((depth(&ingest).await? >= RECORDS).then_some(())))
-        .await?;
+    wait::until("the notifications", WAIT, async || {
+        Ok((ingest.queue_depth().await? >= RECORDS).then_some(()))
+    })
+    .await?;
     drop(ingest);
 
     eprintln!("records: {RECORDS} over the whole path");
@@ -65,7 +68,8 @@ pub(super) async fn run() -> anyhow::Result<Rates> {
     let flags = ["--role", "worker", "--workers", &workers, "--mailbox-concurrency", "4"];
     let began = Instant::now();
     let worker = scene.system.webhook("webhook", &flags).await?;
-    wait::until("an empty queue", WAIT, async || Ok((depth(&worker).await? == 0).then_some(()))).await?;
+    wait::until("an empty queue", WAIT, async || Ok((worker.queue_depth().await? == 0).then_some(())))
+        .await?;
     let per_second = rate(RECORDS, began.elapsed());
     let records = scene.record_count().await?;
     anyhow::ensure!(records == RECORDS, "{records} BookingRecords of {RECORDS} meetings");
@@ -77,19 +81,4 @@ pub(super) async fn run() -> anyhow::Result<Rates> {
     let api_server = plain_creates(&scene.client, "plain", &spec, RECORDS).await?;
     scene.end().await?;
     Ok(Rates { worker: per_second, api_server })
-}
-
-/// Waits until every calendar has its subscription at Graph.
-async fn subscribed(scene: &Scene) -> anyhow::Result<()> {
-    wait::until("the subscriptions", WAIT, async || {
-        Ok((scene.system.graph.subscriptions().await?.len() == MAILBOXES).then_some(()))
-    })
-    .await
-}
-
-/// Items in the queue.
-async fn depth(daemon: &Daemon) -> anyhow::Result<usize> {
-    let metrics = daemon.metrics().await?;
-    let depth = metrics.lines().find_map(|line| line.strip_prefix("roomkeeper_queue_depth "));
-    depth.context("no roomkeeper_queue_depth")?.parse().context("roomkeeper_queue_depth")
 }

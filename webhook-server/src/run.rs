@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::Args,
     http::{
-        consent::{self, ConsentMetrics, ConsentState},
+        client_address::TrustedProxies,
+        consent::{self, ConsentLimits, ConsentMetrics, ConsentState},
         ingest::{self, IngestLimits, IngestState},
         serve::{self, ServeLimits},
     },
@@ -185,6 +186,10 @@ async fn public(
         Arc::clone(&parts.audit),
         parts.allowed_hosts.clone(),
         ConsentMetrics::new(registry)?,
+        ConsentLimits {
+            per_address: args.consents_per_address,
+            proxies: TrustedProxies::new(args.trusted_proxy.iter().copied()),
+        },
     );
     let router = Router::new().merge(ingest::router(ingest)).merge(consent::router(consent));
     let listener = TcpListener::bind(args.public_listen)

@@ -192,7 +192,9 @@ fn each_no_has_its_reason_and_ends_what_lives() {
     let ended = World { consents: vec![consent("consent-1", false), later(true)], ..world() };
     assert_eq!(denied(ended), ready("ConsentWithdrawn"), "an older consent is not revived");
     let again = World { consents: vec![consent("consent-1", true), later(false)], ..world() };
-    assert!(matches!(verdict(&resolved(), &again), Verdict::Allowed(grant) if grant.consent == "consent-2"));
+    assert!(
+        matches!(super::plan::verdict(&resolved(), &again), Verdict::Allowed(grant) if grant.consent == "consent-2")
+    );
     let outdated = World { required_notice: Some("2027-01".to_owned()), ..world() };
     assert_eq!(denied(outdated), ready("NoticeOutdated"));
     let elder = World { elder: Some(Key::new("rooms", "older")), ..world() };

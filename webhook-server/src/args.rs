@@ -69,6 +69,12 @@ pub struct Args {
     /// How many days ahead the occurrences of a series are listed and booked. The operator's flag of this name must say the same.
     #[arg(long, env = "ROOMKEEPER_OCCURRENCE_HORIZON_DAYS", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=730))]
     pub occurrence_horizon_days: u16,
+    /// Folder of the consent page as `npm run build` of addin/ writes it. The page is served only where it is given.
+    #[arg(long, env = "ROOMKEEPER_ADDIN_DIR", requires = "addin_settings")]
+    pub addin_dir: Option<PathBuf>,
+    /// What the consent page and its manifests are filled in with, per AccessScope (YAML or JSON); see docs/consent.md.
+    #[arg(long, env = "ROOMKEEPER_ADDIN_SETTINGS", requires = "addin_dir")]
+    pub addin_settings: Option<PathBuf>,
     /// Proxies (address or network, such as 10.0.0.0/8) whose header X-Forwarded-For is believed; of others, the address is that
     /// of the connection.
     #[arg(long, env = "ROOMKEEPER_TRUSTED_PROXY", value_delimiter = ',')]

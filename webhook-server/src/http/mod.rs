@@ -1,5 +1,6 @@
 //! What the internet can reach.
 
+pub mod addin;
 pub mod client_address;
 pub mod consent;
 pub mod ingest;

@@ -307,6 +307,28 @@ pub struct Consent {
     /// True: a CalendarSubscription is created from each consent. False: people and GitOps write them.
     #[serde(default)]
     pub create_subscriptions: bool,
+    /// True: users may withdraw their consent in the add-in. False: only support withdraws.
+    #[serde(default)]
+    pub self_service_withdrawal: bool,
+    /// The organisation's own notice, in one language or more, shown below what the add-in says itself. Whoever changes it changes
+    /// `noticeVersion` too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["language".to_owned()]))]
+    pub notices: Vec<Notice>,
+}
+
+/// The organisation's own notice in one language.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Notice {
+    /// Language of the text as a tag such as `en`, `de` or `pt-BR`. Who reads none of them gets `en`, or else the first.
+    #[schemars(length(min = 2, max = 35))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$')").message("language must be a language tag such as en, de or pt-BR"))]
+    pub language: String,
+    /// Plain text, with an empty line between paragraphs.
+    #[schemars(length(min = 1, max = 4000))]
+    pub text: String,
 }
 
 /// The room-booking product's API.

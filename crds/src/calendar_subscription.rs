@@ -22,6 +22,7 @@ use crate::rule;
     annotation("helm.sh/resource-policy", "keep"),
     annotation("kustomize.toolkit.fluxcd.io/substitute", "disabled"),
     selectable = ".spec.scopeRef.name",
+    selectable = ".spec.user",
     printcolumn(
         name = "Ready",
         type_ = "string",

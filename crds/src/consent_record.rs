@@ -1,5 +1,6 @@
 //! ConsentRecord: the register of who consented when, and when that ended. Append-only.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -49,6 +50,17 @@ pub struct ConsentRecordSpec {
     /// Absent while the consent stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<Withdrawn>,
+}
+
+/// Those of one user's consents to one scope that stand. A withdrawal ends what was granted before it as well: who consented to
+/// several notices has several records, and withdrawing the last one must not leave an older one in force. `of` tells when one
+/// was granted and whether it was withdrawn.
+pub fn standing<T>(all: &[T], of: impl Fn(&T) -> (Timestamp, bool)) -> impl Iterator<Item = &T> {
+    let ended = all.iter().map(&of).filter_map(|(at, withdrawn)| withdrawn.then_some(at)).max();
+    all.iter().filter(move |one| {
+        let (at, withdrawn) = of(one);
+        !withdrawn && ended.is_none_or(|ended| at >= ended)
+    })
 }
 
 /// The AccessScope for which a consent holds.
@@ -132,4 +144,29 @@ pub struct ConsentRecordStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub subscription: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_withdrawal_ends_what_was_granted_before_it() {
+        for (records, stands) in [
+            (&[][..], &[][..]),
+            (&[(1, false)], &[0]),
+            (&[(1, true)], &[]),
+            (&[(1, false), (2, false)], &[0, 1]),
+            (&[(1, false), (2, true)], &[]),
+            (&[(2, true), (1, false)], &[]),
+            (&[(1, true), (2, false)], &[1]),
+            (&[(1, false), (2, true), (3, false)], &[2]),
+            // Withdrawn and granted again within one second.
+            (&[(1, true), (1, false)], &[1]),
+        ] {
+            let of = |record: &(i64, bool)| (Timestamp::from_second(record.0).unwrap(), record.1);
+            let expected: Vec<_> = stands.iter().map(|&at: &usize| &records[at]).collect();
+            assert_eq!(standing(records, of).collect::<Vec<_>>(), expected, "{records:?}");
+        }
+    }
 }

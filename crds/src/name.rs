@@ -19,11 +19,11 @@ fn hash(kind: &str, parts: &[&str]) -> String {
     text
 }
 
-/// Name of the ConsentRecord of this user in this scope, when `withdrawn_before` records of theirs are withdrawn already.
+/// Name of the ConsentRecord of this user in this scope that has `earlier` ones before it, withdrawn or not.
 ///
-/// Granting twice gives the same name; granting after a withdrawal gives a new one.
-pub fn consent_record(scope_uid: &str, user_id: &str, withdrawn_before: usize) -> String {
-    format!("consent-{}", hash("consent", &[scope_uid, user_id, &withdrawn_before.to_string()]))
+/// Whoever grants at the same time gives the same name; granting after a withdrawal, or to another notice, gives a new one.
+pub fn consent_record(scope_uid: &str, user_id: &str, earlier: usize) -> String {
+    format!("consent-{}", hash("consent", &[scope_uid, user_id, &earlier.to_string()]))
 }
 
 /// Name of the CalendarSubscription that the operator makes from a consent.

@@ -1,9 +1,11 @@
 //! Command line of the webhook server. Every flag is also an environment variable `ROOMKEEPER_<FLAG>`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
+
+use crate::http::client_address::Network;
 
 /// Takes Graph's notifications into a durable queue, turns them into BookingRecords, and takes consents.
 #[derive(Clone, Debug, Parser)]
@@ -67,6 +69,19 @@ pub struct Args {
     /// How many days ahead the occurrences of a series are listed and booked. The operator's flag of this name must say the same.
     #[arg(long, env = "ROOMKEEPER_OCCURRENCE_HORIZON_DAYS", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=730))]
     pub occurrence_horizon_days: u16,
+    /// Folder of the consent page as `npm run build` of addin/ writes it. The page is served only where it is given.
+    #[arg(long, env = "ROOMKEEPER_ADDIN_DIR", requires = "addin_settings")]
+    pub addin_dir: Option<PathBuf>,
+    /// What the consent page and its manifests are filled in with, per AccessScope (YAML or JSON); see docs/consent.md.
+    #[arg(long, env = "ROOMKEEPER_ADDIN_SETTINGS", requires = "addin_dir")]
+    pub addin_settings: Option<PathBuf>,
+    /// Proxies (address or network, such as 10.0.0.0/8) whose header X-Forwarded-For is believed; of others, the address is that
+    /// of the connection.
+    #[arg(long, env = "ROOMKEEPER_TRUSTED_PROXY", value_delimiter = ',')]
+    pub trusted_proxy: Vec<Network>,
+    /// Requests to the consent API that one address has in a minute, half of them at once. An office behind one address needs many.
+    #[arg(long, env = "ROOMKEEPER_CONSENTS_PER_ADDRESS", default_value = "1200")]
+    pub consents_per_address: NonZeroU32,
     /// Attempts after which an item that is itself to blame is given up.
     #[arg(long, env = "ROOMKEEPER_MAX_ATTEMPTS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub max_attempts: u16,
@@ -188,6 +203,8 @@ mod tests {
             ("--replicas", "0"),
             ("--role", "both"),
             ("--public-listen", "x"),
+            ("--trusted-proxy", "10.0.0.0/33"),
+            ("--consents-per-address", "0"),
         ] {
             let error = parse(&[&format!("{flag}={value}")]).unwrap_err().to_string();
             assert!(error.contains(flag) && error.contains(value), "{error}");

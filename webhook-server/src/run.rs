@@ -23,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::Args,
     http::{
-        consent::{self, ConsentMetrics, ConsentState},
+        addin::{self, AddInState},
+        client_address::TrustedProxies,
+        consent::{self, ConsentLimits, ConsentMetrics, ConsentState},
         ingest::{self, IngestLimits, IngestState},
         serve::{self, ServeLimits},
     },
@@ -185,8 +187,15 @@ async fn public(
         Arc::clone(&parts.audit),
         parts.allowed_hosts.clone(),
         ConsentMetrics::new(registry)?,
+        ConsentLimits {
+            per_address: args.consents_per_address,
+            proxies: TrustedProxies::new(args.trusted_proxy.iter().copied()),
+        },
     );
-    let router = Router::new().merge(ingest::router(ingest)).merge(consent::router(consent));
+    let mut router = Router::new().merge(ingest::router(ingest)).merge(consent::router(consent));
+    if let Some(addin) = addin(args, parts)? {
+        router = router.merge(addin::router(addin));
+    }
     let listener = TcpListener::bind(args.public_listen)
         .await
         .with_context(|| format!("--public-listen {}", args.public_listen))?;
@@ -194,6 +203,16 @@ async fn public(
     let server =
         serve::serve_public(listener, Arc::new(tls), router, ServeLimits::default(), shutdown.clone());
     Ok((address, server))
+}
+
+fn addin(args: &Args, parts: &Parts) -> anyhow::Result<Option<AddInState>> {
+    let Some((folder, settings)) = args.addin_dir.as_ref().zip(args.addin_settings.as_ref()) else {
+        return Ok(None);
+    };
+    let settings =
+        fs::read_to_string(settings).with_context(|| format!("--addin-settings {}", settings.display()))?;
+    let state = AddInState::new(parts.client.clone(), parts.allowed_hosts.clone(), folder, &settings)?;
+    Ok(Some(state))
 }
 
 fn worker(

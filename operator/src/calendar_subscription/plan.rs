@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use roomkeeper_crds::{
     calendar_subscription::{LifecycleEvent, ResyncReason},
     condition::{self, Delivering, Type},
+    consent_record,
 };
 use roomkeeper_graph::SubscriptionId;
 
@@ -264,7 +265,7 @@ pub fn verdict(object: &Validated, world: &World) -> Verdict {
         | Scope::Serving { .. } => {}
     }
     // A withdrawal counts whatever else is unknown.
-    let standing = || world.consents.iter().filter(|consent| !consent.withdrawn);
+    let standing = || consent_record::standing(&world.consents, |one| (one.granted_at, one.withdrawn));
     if object.user_id.is_some() && standing().next().is_none() && !world.consents.is_empty() {
         return Verdict::Denied(Denial::ConsentWithdrawn);
     }

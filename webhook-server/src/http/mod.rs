@@ -1,5 +1,7 @@
 //! What the internet can reach.
 
+pub mod addin;
+pub mod client_address;
 pub mod consent;
 pub mod ingest;
 pub mod serve;

@@ -4,6 +4,8 @@
 //! sends no request within the header timeout is closed, whether it is new or kept alive.
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -18,6 +20,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::client_address::Peer;
 
 /// How much strangers may hold open.
 #[derive(Clone, Copy, Debug)]
@@ -109,13 +114,17 @@ pub async fn serve_public(
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &connections) => accepted,
         };
-        let Some((stream, permit)) = accepted else {
+        let Some((stream, peer, permit)) = accepted else {
             // Out of file descriptors, most likely: they come back when connections end.
             sleep(Duration::from_millis(20)).await;
             continue;
         };
         let (acceptor, builder) = (acceptor.clone(), builder.clone());
-        let (service, watcher) = (TowerToHyperService::new(router.clone()), graceful.watcher());
+        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let (service, watcher) = (TowerToHyperService::new(service), graceful.watcher());
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
             let _permit = permit;
@@ -143,13 +152,13 @@ pub async fn serve_public(
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(connections).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             // Answers are small: waiting to fill a packet would only delay them. Failing to say so costs no more than that.
             let _ = stream.set_nodelay(true);
-            Some((stream, permit))
+            Some((stream, Peer(peer.ip()), permit))
         }
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");

@@ -14,6 +14,7 @@ pub const INSTALLATION: &str = "roomkeeper-system";
 static READY: OnceCell<()> = OnceCell::const_new();
 
 /// Client of the administrator, and of the webhook server's ServiceAccount.
+#[derive(Clone)]
 pub struct Cluster {
     pub plane: &'static ControlPlane,
     pub admin: Client,

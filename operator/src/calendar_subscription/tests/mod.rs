@@ -184,6 +184,17 @@ fn each_no_has_its_reason_and_ends_what_lives() {
     assert_eq!(denied(World { consents: vec![], ..world() }), ready("AwaitingConsent"));
     let withdrawn = World { consents: vec![consent("consent-1", true)], ..world() };
     assert_eq!(denied(withdrawn), ready("ConsentWithdrawn"));
+    let later = |withdrawn| Consent {
+        granted_at: "2026-11-24T09:30:00Z".parse().unwrap(),
+        notice: "2027-01".to_owned(),
+        ..consent("consent-2", withdrawn)
+    };
+    let ended = World { consents: vec![consent("consent-1", false), later(true)], ..world() };
+    assert_eq!(denied(ended), ready("ConsentWithdrawn"), "an older consent is not revived");
+    let again = World { consents: vec![consent("consent-1", true), later(false)], ..world() };
+    assert!(
+        matches!(super::plan::verdict(&resolved(), &again), Verdict::Allowed(grant) if grant.consent == "consent-2")
+    );
     let outdated = World { required_notice: Some("2027-01".to_owned()), ..world() };
     assert_eq!(denied(outdated), ready("NoticeOutdated"));
     let elder = World { elder: Some(Key::new("rooms", "older")), ..world() };

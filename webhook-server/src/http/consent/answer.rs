@@ -1,19 +1,26 @@
 //! What the endpoint says: JSON, and never more than the page needs.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{register::Standing, token::Refused};
+use super::{register::Standing, status::time, token::Refused};
 
 /// Every answer, and every value of the metric's label.
 #[derive(Debug)]
 pub(super) enum Answer {
     Created(Standing),
     Standing(Standing),
+    /// How it stands.
+    Status(Value),
+    Withdrawn,
+    /// The scope leaves withdrawals to support.
+    NotAllowed,
     Refused(Refused),
     /// The body is not what is documented: the member and what is wrong with it.
     BadRequest(&'static str),
@@ -24,16 +31,20 @@ pub(super) enum Answer {
     NoticeOutdated {
         current: String,
     },
-    RateLimited,
+    /// For so long.
+    RateLimited(Duration),
     Overloaded,
     /// API server, authority or audit do not answer.
     Unavailable,
 }
 
 impl Answer {
-    pub(super) const LABELS: [&'static str; 12] = [
+    pub(super) const LABELS: [&'static str; 15] = [
         "created",
         "standing",
+        "status",
+        "withdrawn",
+        "not_allowed",
         "unauthorized",
         "forbidden",
         "bad_request",
@@ -51,6 +62,9 @@ impl Answer {
         match self {
             Self::Created(_) => "created",
             Self::Standing(_) => "standing",
+            Self::Status(_) => "status",
+            Self::Withdrawn => "withdrawn",
+            Self::NotAllowed => "not_allowed",
             Self::Refused(Refused::AppOnly) => "forbidden",
             Self::Refused(_) => "unauthorized",
             Self::BadRequest(_) => "bad_request",
@@ -58,7 +72,7 @@ impl Answer {
             Self::MediaType => "media_type",
             Self::Timeout => "timeout",
             Self::NoticeOutdated { .. } => "notice_outdated",
-            Self::RateLimited => "rate_limited",
+            Self::RateLimited(_) => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::Unavailable => "unavailable",
         }
@@ -70,6 +84,11 @@ impl IntoResponse for Answer {
         let mut response = match self {
             Self::Created(standing) => (StatusCode::CREATED, Json(body(&standing))).into_response(),
             Self::Standing(standing) => (StatusCode::OK, Json(body(&standing))).into_response(),
+            Self::Status(status) => Json(status).into_response(),
+            Self::Withdrawn => StatusCode::NO_CONTENT.into_response(),
+            Self::NotAllowed => {
+                error(StatusCode::FORBIDDEN, "NotAllowed", "in this organisation support withdraws consents")
+            }
             Self::Refused(Refused::AppOnly) => error(
                 StatusCode::FORBIDDEN,
                 "Forbidden",
@@ -100,9 +119,12 @@ impl IntoResponse for Answer {
                 let body = json!({"error": error, "noticeVersion": current});
                 (StatusCode::CONFLICT, Json(body)).into_response()
             }
-            Self::RateLimited => later(StatusCode::TOO_MANY_REQUESTS, "RateLimited", "10"),
-            Self::Overloaded => later(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", "2"),
-            Self::Unavailable => later(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "5"),
+            Self::RateLimited(wait) => {
+                let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+                later(StatusCode::TOO_MANY_REQUESTS, "RateLimited", seconds)
+            }
+            Self::Overloaded => later(StatusCode::SERVICE_UNAVAILABLE, "Overloaded", 2),
+            Self::Unavailable => later(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", 5),
         };
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -112,15 +134,15 @@ impl IntoResponse for Answer {
 }
 
 fn body(standing: &Standing) -> serde_json::Value {
-    json!({"consent": standing.name, "grantedAt": standing.granted_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()})
+    json!({"consent": standing.name, "grantedAt": time(standing.granted_at)})
 }
 
 fn error(status: StatusCode, code: &str, message: &str) -> Response {
     (status, Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
 
-fn later(status: StatusCode, code: &str, seconds: &'static str) -> Response {
+fn later(status: StatusCode, code: &str, seconds: u64) -> Response {
     let mut response = error(status, code, "try again later");
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

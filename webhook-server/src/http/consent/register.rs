@@ -1,48 +1,37 @@
-//! The register at the API server: one standing ConsentRecord per user and scope.
+//! The register at the API server, always read live.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{
-    Api, Client, ResourceExt as _,
-    api::{ListParams, PostParams},
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
+use roomkeeper_crds::{AccessScope, CalendarSubscription, ConsentRecord};
+use roomkeeper_graph::audit::AuditSink;
+use tokio::{
+    sync::OnceCell,
+    time::{error::Elapsed, timeout},
 };
-use roomkeeper_crds::{
-    AccessScope, ConsentRecord, ConsentRecordSpec,
-    annotation::{LABEL_SCOPE, LABEL_USER_ID, MANAGER_CONSENT},
-    consent_record::{ConsentMethod, ConsentScope, ConsentUser, Granted},
-    name,
-};
-use roomkeeper_graph::audit::{AuditEntry, AuditSink};
-use tokio::time::{error::Elapsed, timeout};
 
-use super::token::User;
+use super::{state, token::User};
 
 /// Longest wait for one answer of the API server; a person is waiting.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Records of one user that are looked at, over all scopes of a namespace.
 const MAX_RECORDS: u32 = 1_000;
 
-/// Longest value of a label.
-const LABEL_LIMIT: usize = 63;
+/// CalendarSubscriptions under one name of a user that are looked at.
+const MAX_SUBSCRIPTIONS: u32 = 100;
 
 /// Tries against another grant or a withdrawal at the same time.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 
 /// Scopes and consents at the API server.
 pub(super) struct Register {
-    client: Client,
-    audit: Arc<dyn AuditSink>,
-}
-
-/// What the user agreed to.
-#[derive(Clone, Debug)]
-pub(super) struct Grant {
-    pub(super) user: User,
-    pub(super) notice_version: String,
-    pub(super) add_in_version: Option<String>,
+    pub(super) client: Client,
+    pub(super) audit: Arc<dyn AuditSink>,
+    /// Name of this process at the API server.
+    pub(super) user_name: OnceCell<String>,
 }
 
 /// The standing consent.
@@ -54,6 +43,12 @@ pub(super) struct Standing {
     pub(super) created: bool,
 }
 
+/// All that is about one user in one scope.
+pub(super) struct Seen {
+    pub(super) records: Vec<ConsentRecord>,
+    pub(super) subscription: Option<CalendarSubscription>,
+}
+
 /// The register does not answer, or did not take the record. The page tries again.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RegisterError {
@@ -63,17 +58,19 @@ pub(super) enum RegisterError {
     Refused { code: u16, reason: String },
     #[error("the API server cannot be reached")]
     Unreachable,
-    #[error("the audit does not take the grant: {0}")]
+    #[error("the audit does not take the entry: {0}")]
     Audit(#[from] roomkeeper_graph::audit::AuditError),
     #[error("the register of this user changes too fast or is too long")]
     Unsettled,
     #[error("the AccessScope has no uid")]
     Incomplete,
+    #[error("the API server does not tell this server's own user name")]
+    Nameless,
 }
 
 impl Register {
     pub(super) fn new(client: Client, audit: Arc<dyn AuditSink>) -> Self {
-        Self { client, audit }
+        Self { client, audit, user_name: OnceCell::new() }
     }
 
     /// The scope as it stands now; one that is being deleted takes no consents.
@@ -87,44 +84,48 @@ impl Register {
         Ok(scope.filter(|scope| scope.metadata.deletion_timestamp.is_none()))
     }
 
-    /// Makes the consent stand. Whoever does the same at the same time gets the same record.
-    pub(super) async fn grant(
+    /// How it stands for the user.
+    pub(super) async fn look(
         &self,
         namespace: &str,
         scope: &AccessScope,
-        grant: &Grant,
-        now: Timestamp,
-    ) -> Result<Standing, RegisterError> {
+        user: &User,
+    ) -> Result<Seen, RegisterError> {
         let uid = scope.uid().ok_or(RegisterError::Incomplete)?;
         let api: Api<ConsentRecord> = Api::namespaced(self.client.clone(), namespace);
-        for _ in 0..TRIES {
-            let records = self.records(&api, &uid, grant.user.id.as_str()).await?;
-            if let Some(standing) = records.iter().find(|record| record.spec.withdrawn.is_none()) {
-                return Ok(stands(standing, false));
-            }
-            let record = new_record(scope, &uid, grant, records.len(), now);
-            self.audit
-                .record(AuditEntry::ConsentGranted {
-                    time: now,
-                    scope: format!("{namespace}/{}", scope.name_any()),
-                    tenant_id: scope.spec.tenant_id.clone(),
-                    user_id: grant.user.id,
-                    consent: record.name_any(),
-                })
-                .await?;
-            let params =
-                PostParams { field_manager: Some(MANAGER_CONSENT.to_owned()), ..PostParams::default() };
-            match timeout(TIMEOUT, api.create(&params, &record)).await {
-                // Another request was faster: look again, since it may even be withdrawn by now.
-                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
-                other => return settled(other).map(|record| stands(&record, true)),
-            }
-        }
-        Err(RegisterError::Unsettled)
+        let records = self.records(&api, &uid, user.id.as_str()).await?;
+        // Without a consent nothing follows, whatever else is there.
+        let subscription = if state::all_standing(&records).next().is_none() {
+            None
+        } else {
+            self.subscription(namespace, &scope.name_any(), names(user, &records)).await?
+        };
+        Ok(Seen { records, subscription })
+    }
+
+    /// The CalendarSubscription that serves the user: the oldest of the scope under any of the user's names.
+    async fn subscription(
+        &self,
+        namespace: &str,
+        scope: &str,
+        names: BTreeSet<String>,
+    ) -> Result<Option<CalendarSubscription>, RegisterError> {
+        let api: Api<CalendarSubscription> = Api::namespaced(self.client.clone(), namespace);
+        let lists = names.iter().map(|name| {
+            let selector = format!("spec.user={}", selector_value(name));
+            let params = ListParams::default().fields(&selector).limit(MAX_SUBSCRIPTIONS);
+            let api = api.clone();
+            async move { settled(timeout(TIMEOUT, api.list(&params)).await) }
+        });
+        let found = try_join_all(lists).await?.into_iter().flat_map(|list| list.items);
+        let serves = |subscription: &CalendarSubscription| {
+            subscription.spec.scope_ref.name == scope && subscription.metadata.deletion_timestamp.is_none()
+        };
+        Ok(found.filter(serves).min_by_key(|one| (one.creation_timestamp().map(|time| time.0), one.uid())))
     }
 
     /// All records of the user in this scope. Selected by the field, which nobody can change, and not by the label.
-    async fn records(
+    pub(super) async fn records(
         &self,
         api: &Api<ConsentRecord>,
         scope_uid: &str,
@@ -141,49 +142,27 @@ impl Register {
     }
 }
 
-fn new_record(
-    scope: &AccessScope,
-    uid: &str,
-    grant: &Grant,
-    withdrawn_before: usize,
-    now: Timestamp,
-) -> ConsentRecord {
-    let user_id = grant.user.id.as_str();
-    let scope_name = scope.name_any();
-    let spec = ConsentRecordSpec {
-        scope: ConsentScope {
-            name: scope_name.clone(),
-            uid: uid.to_owned(),
-            tenant_id: scope.spec.tenant_id.clone(),
-            client_id: scope.spec.client_id.clone(),
-        },
-        user: ConsentUser {
-            id: user_id.to_owned(),
-            principal_name: grant.user.principal_name.clone().unwrap_or_else(|| user_id.to_owned()),
-        },
-        granted: Granted {
-            at: Time(now),
-            method: ConsentMethod::AddIn,
-            notice_version: grant.notice_version.clone(),
-            add_in_version: grant.add_in_version.clone(),
-        },
-        withdrawn: None,
-    };
-    let mut record = ConsentRecord::new(&name::consent_record(uid, user_id, withdrawn_before), spec);
-    let mut labels = std::collections::BTreeMap::from([(LABEL_USER_ID.to_owned(), user_id.to_owned())]);
-    if scope_name.len() <= LABEL_LIMIT {
-        labels.insert(LABEL_SCOPE.to_owned(), scope_name);
-    }
-    record.metadata.labels = Some(labels);
-    record
+/// What a CalendarSubscription can call the user: the id, the name of now, and the one at the last consent.
+fn names(user: &User, records: &[ConsentRecord]) -> BTreeSet<String> {
+    let last = records.iter().max_by_key(|record| record.spec.granted.at.0);
+    let last = last.map(|record| record.spec.user.principal_name.to_lowercase());
+    [Some(user.id.as_str().to_owned()), user.principal_name.clone(), last].into_iter().flatten().collect()
 }
 
-fn stands(record: &ConsentRecord, created: bool) -> Standing {
-    Standing { name: record.name_any(), granted_at: record.spec.granted.at.0, created }
+/// Escaped as field selectors want it.
+fn selector_value(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '\\' | ',' | '=') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
 }
 
 /// The API server's own words can quote a spec, and with it people: only its codes are kept.
-fn settled<T>(answer: Result<Result<T, kube::Error>, Elapsed>) -> Result<T, RegisterError> {
+pub(super) fn settled<T>(answer: Result<Result<T, kube::Error>, Elapsed>) -> Result<T, RegisterError> {
     match answer {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(kube::Error::Api(status))) => {

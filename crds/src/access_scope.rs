@@ -443,12 +443,22 @@ pub struct Retention {
     /// What becomes of the bookings at the product when the records are purged.
     #[serde(default)]
     pub purged_bookings: PurgedBookings,
+    /// Time between a withdrawal and the deletion of its ConsentRecord; for good if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 16))]
+    #[x_kube(validation = rule::duration("withdrawnConsents", "1h"))]
+    pub withdrawn_consents: Option<Duration>,
 }
 
 impl AccessScopeSpec {
     /// How long a BookingRecord outlives the end of its booking.
     pub fn kept_after_end(&self) -> std::time::Duration {
         self.retention.as_ref().and_then(|retention| retention.after_end).map(Into::into).unwrap_or_default()
+    }
+
+    /// How long a ConsentRecord outlives its withdrawal; `None`: for good.
+    pub fn kept_after_withdrawal(&self) -> Option<std::time::Duration> {
+        self.retention.as_ref().and_then(|retention| retention.withdrawn_consents).map(Into::into)
     }
 }
 

@@ -100,6 +100,8 @@ places! {
     CancelBooking,
     /// A BookingRecord is deleted that expired, or whose calendar may not be read any more.
     DeleteBookingRecord,
+    /// A ConsentRecord is deleted that was withdrawn long ago.
+    DeleteConsentRecord,
 }
 
 /// Where the process may end.
@@ -178,6 +180,7 @@ at! {
     FinalizerOff of AccessScope is FinalizerOffAccessScope,
     FinalizerOff of CalendarSubscription is FinalizerOffCalendarSubscription,
     Delete of BookingRecord is DeleteBookingRecord,
+    Delete of ConsentRecord is DeleteConsentRecord,
 }
 
 /// Brings a call between its two failpoints.

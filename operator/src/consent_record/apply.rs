@@ -1,19 +1,22 @@
-//! Makes the CalendarSubscription that follows from a consent.
+//! Makes the CalendarSubscription that follows from a consent, and takes a withdrawn one out of the register.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, api::PostParams};
 use roomkeeper_crds::{
-    CalendarSubscription, CalendarSubscriptionSpec, annotation,
+    CalendarSubscription, CalendarSubscriptionSpec, ConsentRecord, annotation,
     calendar_subscription::{OnDelete, ScopeRef},
 };
 
-use super::plan::NewSubscription;
+use roomkeeper_graph::{Cause, audit::AuditEntry};
+
+use super::{Error, plan::NewSubscription, retention::leaves_at};
 use crate::{
     api::{self, ApiError, bounded},
     context::Context,
     failpoint::{Place, around},
+    key::Key,
 };
 
 /// Most bytes of a label's value.
@@ -62,4 +65,34 @@ pub async fn create(context: &Context, new: &NewSubscription) -> Result<bool, Ap
         }
         Err(error) => Err(error),
     }
+}
+
+/// Deletes the record of a consent that was withdrawn longer than `kept` ago, or says when to look again. The audit entry comes first.
+///
+/// # Errors
+/// At the API server, or when the audit cannot be written.
+pub async fn erase(context: &Context, key: &Key, kept: Duration) -> Result<Duration, Error> {
+    let process = &context.process;
+    // Live: what is in memory does not tell when it was changed last.
+    let live = api::live::<ConsentRecord>(&process.kube, key).await.map_err(Error::Erase)?;
+    let Some(record) = live.filter(|record| record.metadata.deletion_timestamp.is_none()) else {
+        return Ok(Duration::MAX);
+    };
+    let Some(at) = leaves_at(&record, kept) else { return Ok(Duration::MAX) };
+    let now = process.clock.now();
+    if let Ok(wait) = Duration::try_from(at.duration_since(now))
+        && !wait.is_zero()
+    {
+        return Ok(wait);
+    }
+    let entry = AuditEntry::Note {
+        time: now,
+        scope: format!("{}/{}", key.namespace, record.spec.scope.name),
+        caused_by: Cause::new(format!("ConsentRecord/{key}")),
+        text: "the ConsentRecord is deleted: retention.withdrawnConsents of the AccessScope has passed since the withdrawal".to_owned(),
+    };
+    process.audit.record(entry).await?;
+    api::delete(process, &record).await.map_err(Error::Erase)?;
+    tracing::info!(consent = %key, "a withdrawn consent has left the register");
+    Ok(Duration::MAX)
 }

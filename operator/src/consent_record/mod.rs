@@ -1,13 +1,16 @@
-//! ConsentRecord: the CalendarSubscription that follows from a consent is made once.
+//! ConsentRecord: the CalendarSubscription that follows from a consent is made once; a withdrawn one leaves the register when the scope
+//! says so.
 
 pub mod apply;
 pub mod dereference;
 pub mod plan;
+pub mod retention;
 
 use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt as _;
 use roomkeeper_crds::{ConsentRecord, ConsentRecordStatus};
+use roomkeeper_graph::audit::AuditError;
 
 use self::plan::Plan;
 use crate::{
@@ -30,6 +33,12 @@ pub enum Error {
     /// In the step `apply`.
     #[error("the CalendarSubscription could not be made: {0}")]
     Apply(#[source] ApiError),
+    /// A withdrawn consent could not be taken out of the register.
+    #[error("the withdrawn ConsentRecord could not be deleted: {0}")]
+    Erase(#[source] ApiError),
+    /// The audit cannot be written, so that nothing may be done.
+    #[error("{0}")]
+    Audit(#[from] AuditError),
     /// In the step `status`.
     #[error("the status could not be written: {0}")]
     Status(#[source] ApiError),
@@ -63,8 +72,10 @@ impl Reconcile for ConsentRecord {
     async fn reconcile(self, context: Arc<Context>) -> Result<Duration, Error> {
         let key = Key::of(&self);
         let world = dereference::dereference(&context, &key, &self);
-        let subscription = match plan::plan(&key, &self, &world) {
+        let subscription = match plan::plan(&key, &self, &world, context.process.clock.now()) {
             Plan::Nothing => return Ok(Duration::MAX),
+            Plan::Wait(wait) => return Ok(wait),
+            Plan::Erase(kept) => return apply::erase(&context, &key, kept).await,
             Plan::Note(name) => name,
             Plan::Create(new) => {
                 if !apply::create(&context, &new).await.map_err(Error::Apply)? {
@@ -80,7 +91,9 @@ impl Reconcile for ConsentRecord {
     }
 
     fn is_conflict(error: &Error) -> bool {
-        let (Error::Apply(error) | Error::Status(error)) = error;
-        error.is_conflict()
+        match error {
+            Error::Apply(error) | Error::Erase(error) | Error::Status(error) => error.is_conflict(),
+            Error::Audit(_) => false,
+        }
     }
 }

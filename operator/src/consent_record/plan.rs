@@ -1,7 +1,11 @@
-//! Whether a CalendarSubscription follows from a consent. Pure.
+//! What follows from a consent: a CalendarSubscription while it stands, and, once it was withdrawn, its end in the register. Pure.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use roomkeeper_crds::{AccessScope, ConsentRecord, name};
 
+use super::retention::leaves_at;
 use crate::key::Key;
 
 /// What the decision needs besides the record.
@@ -18,6 +22,10 @@ pub struct World {
 pub enum Plan {
     /// Nothing.
     Nothing,
+    /// Nothing before this time has passed.
+    Wait(Duration),
+    /// It leaves the register, unless it was changed more recently than this time ago.
+    Erase(Duration),
     /// Note that this CalendarSubscription follows from the consent.
     Note(String),
     /// Make a CalendarSubscription, and note it.
@@ -36,9 +44,15 @@ pub struct NewSubscription {
 }
 
 /// Plans. Once `status.subscription` is set nothing follows any more: what a person deleted does not come back.
-pub fn plan(key: &Key, record: &ConsentRecord, world: &World) -> Plan {
+pub fn plan(key: &Key, record: &ConsentRecord, world: &World, now: Timestamp) -> Plan {
+    if record.metadata.deletion_timestamp.is_some() {
+        return Plan::Nothing;
+    }
+    if record.spec.withdrawn.is_some() {
+        return ended(record, world, now);
+    }
     let noted = record.status.as_ref().is_some_and(|status| status.subscription.is_some());
-    if noted || record.spec.withdrawn.is_some() || record.metadata.deletion_timestamp.is_some() {
+    if noted {
         return Plan::Nothing;
     }
     let Some(scope) = &world.scope else { return Plan::Nothing };
@@ -54,6 +68,18 @@ pub fn plan(key: &Key, record: &ConsentRecord, world: &World) -> Plan {
         scope: record.spec.scope.name.clone(),
         user_id,
     })
+}
+
+/// A scope that is gone, or another one of the same name, says nothing about it.
+fn ended(record: &ConsentRecord, world: &World, now: Timestamp) -> Plan {
+    let kept = world.scope.as_ref().and_then(|scope| scope.spec.kept_after_withdrawal());
+    let Some((kept, at)) = kept.and_then(|kept| Some((kept, leaves_at(record, kept)?))) else {
+        return Plan::Nothing;
+    };
+    match Duration::try_from(at.duration_since(now)) {
+        Ok(wait) if !wait.is_zero() => Plan::Wait(wait),
+        _ => Plan::Erase(kept),
+    }
 }
 
 #[cfg(test)]
@@ -72,7 +98,7 @@ mod tests {
     }
 
     fn plan_for(record: &ConsentRecord, world: &World) -> Plan {
-        plan(&Key::of(record), record, world)
+        plan(&Key::of(record), record, world, "2026-11-27T09:00:00Z".parse().unwrap())
     }
 
     #[test]
@@ -106,5 +132,23 @@ mod tests {
         let mut by_hand = world();
         by_hand.scope.as_mut().unwrap().spec.consent.create_subscriptions = false;
         assert_eq!(plan_for(&record(), &by_hand), Plan::Nothing);
+    }
+
+    #[test]
+    fn a_withdrawn_one_stays_for_good_or_as_long_as_the_scope_says() {
+        let mut withdrawn = record();
+        withdrawn.spec.withdrawn = Some(
+            serde_yaml::from_str("{at: \"2026-11-26T09:00:00Z\", by: support, reason: ticket 1}").unwrap(),
+        );
+        assert_eq!(plan_for(&withdrawn, &world()), Plan::Nothing);
+        let kept = |text: &str| {
+            let mut world = world();
+            let retention = serde_yaml::from_str(&format!("{{withdrawnConsents: {text}}}")).unwrap();
+            world.scope.as_mut().unwrap().spec.retention = Some(retention);
+            world
+        };
+        assert_eq!(plan_for(&withdrawn, &kept("30h")), Plan::Wait(Duration::from_hours(6)));
+        assert_eq!(plan_for(&withdrawn, &kept("24h")), Plan::Erase(Duration::from_hours(24)));
+        assert_eq!(plan_for(&record(), &kept("1h")), plan_for(&record(), &world()), "a standing one stays");
     }
 }

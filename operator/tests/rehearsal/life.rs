@@ -262,6 +262,13 @@ async fn renew(stage: &Stage, made: &str) {
         .await;
     }
     stage.gone::<BookingRecord>("over").await;
+    until("the withdrawn consent to leave the register", async || {
+        match stage.site().api::<ConsentRecord>().get_opt("consent-5").await.unwrap() {
+            None => Ok(()),
+            Some(record) => Err(format!("{:?}", record.spec.withdrawn)),
+        }
+    })
+    .await;
 }
 
 /// Reading after the silence of so many hours finds what was never notified: the subscription is deleted and made again.

@@ -113,7 +113,10 @@ impl Stage {
         let yaml = scope("contoso", &self.connected.graph.origin);
         let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: booking, namespace: NAMESPACE}\n\
                       stringData: {X-Api-Key: demo-booking-key}\n";
-        let booking = format!("  booking: {{url: \"{}\", secretName: booking}}\n", self.product.origin);
+        let booking = format!(
+            "  booking: {{url: \"{}\", secretName: booking}}\n  retention: {{withdrawnConsents: 24h}}\n",
+            self.product.origin
+        );
         self.site().apply(&format!("{secret}---\n{yaml}{booking}")).await;
         let scope = self.site().condition::<AccessScope>("contoso", Type::Ready, "True/Succeeded").await;
         scope.uid().unwrap()

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
@@ -24,7 +24,7 @@ async fn a_namespace_ends() {
             made["metadata"]["finalizers"] = json!(["roomkeeper.dev/end-subscriptions"]);
         }
         let made = serde_json::from_value(made).unwrap();
-        api(&admin, kind, ENDING).create(&Default::default(), &made).await.unwrap();
+        api(&admin, kind, ENDING).create(&PostParams::default(), &made).await.unwrap();
     }
     let admin = client(plane, "admin").await;
     let namespaces: Api<Namespace> = Api::all(admin.clone());

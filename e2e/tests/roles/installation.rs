@@ -26,7 +26,7 @@ const SPLIT: &str = "roomkeeper-split";
 
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
-const VALUES: &str = r#"
+const VALUES: &str = r"
 publicUrl: https://roomkeeper.contoso.example
 watchNamespaces: [contoso, ending]
 scopes:
@@ -40,7 +40,7 @@ rbac:
   - {role: scope-admin, namespace: contoso, groups: [scope-admin-people]}
   - {role: support, namespace: contoso, groups: [support-people]}
   - {role: auditor, namespace: contoso, users: [auditor]}
-"#;
+";
 
 const SPLIT_VALUES: &str = r#"
 publicUrl: https://roomkeeper.fabrikam.example

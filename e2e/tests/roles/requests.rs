@@ -60,7 +60,7 @@ impl Step {
     async fn send(&self, client: &Client, dry_run: bool) -> Result<(), kube::Error> {
         let namespace = self.r#in.as_deref().unwrap_or(BOUND);
         let post = PostParams { dry_run, ..PostParams::default() };
-        let patch = PatchParams {
+        let strict = PatchParams {
             dry_run,
             field_validation: Some(ValidationDirective::Strict),
             ..PatchParams::default()
@@ -84,9 +84,9 @@ impl Step {
             whole.metadata.resource_version = api.get(&name).await?.metadata.resource_version;
             api.replace(&name, &post, &whole).await.map(drop)
         } else if let Some((_, name, api)) = target(&self.patch) {
-            api.patch(&name, &patch, &Patch::Merge(&self.set)).await.map(drop)
+            api.patch(&name, &strict, &Patch::Merge(&self.set)).await.map(drop)
         } else if let Some((_, name, api)) = target(&self.status) {
-            api.patch_status(&name, &patch, &Patch::Merge(&self.set)).await.map(drop)
+            api.patch_status(&name, &strict, &Patch::Merge(&self.set)).await.map(drop)
         } else if let Some((_, name, api)) = target(&self.delete) {
             let parameters = DeleteParams { dry_run, ..DeleteParams::default() };
             api.delete(&name, &parameters).await.map(drop)

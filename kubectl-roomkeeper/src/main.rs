@@ -1,14 +1,28 @@
 //! `kubectl roomkeeper`: what support does about a calendar, in one command.
 
 mod admin_consent_url;
+mod api;
 mod args;
+mod connection;
+mod consents;
+mod exit;
+mod explain;
+mod output;
+mod prepare_uninstall;
+mod request;
+mod status;
+mod table;
 mod unsubscribe;
+mod user;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
-use crate::args::{Args, Command};
+use crate::{
+    args::{Args, Command},
+    request::Kind,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -18,23 +32,38 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            exit::code(&error)
         }
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
-    let (client, default_namespace) = args.connection.client().await?;
-    let namespace = args.connection.namespace.unwrap_or(default_namespace);
-    match args.command {
-        Command::Unsubscribe(request) => {
-            let outcome = unsubscribe::run(client, &namespace, &request).await?;
-            println!("{outcome}");
-            Ok(())
-        }
+async fn run(mut args: Args) -> anyhow::Result<()> {
+    if let Command::Completion(request) = &args.command {
+        clap_complete::generate(
+            request.shell,
+            &mut Args::command(),
+            "kubectl-roomkeeper",
+            &mut std::io::stdout(),
+        );
+        return Ok(());
+    }
+    // What is uninstalled serves every namespace.
+    if matches!(args.command, Command::PrepareUninstall(_)) && args.connection.namespace.is_none() {
+        args.connection.all_namespaces = true;
+    }
+    let cluster = args.connection.cluster().await?;
+    match &args.command {
+        Command::Unsubscribe(request) => unsubscribe::run(&cluster, request).await,
+        Command::Explain(request) => explain::run(&cluster, request).await,
+        Command::Consents(request) => consents::run(&cluster, request).await,
+        Command::Resync(request) => request::run(&cluster, Kind::Resync, request).await,
+        Command::Renew(request) => request::run(&cluster, Kind::Renew, request).await,
+        Command::Status(request) => status::run(&cluster, request).await,
+        Command::PrepareUninstall(request) => prepare_uninstall::run(&cluster, request).await,
         Command::AdminConsentUrl(request) => {
-            println!("{}", admin_consent_url::run(client, &namespace, &request).await?);
+            println!("{}", admin_consent_url::run(&cluster, request).await?);
             Ok(())
         }
+        Command::Completion(_) => Ok(()),
     }
 }

@@ -11,6 +11,7 @@ pub mod condition;
 pub mod fortnight;
 pub mod install;
 pub mod outlook;
+pub mod plugin;
 pub mod programs;
 pub mod scene;
 pub mod simulator;

@@ -18,7 +18,7 @@ impl Table {
 
     /// A row; cells that are empty read `<none>`.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.iter().map(|cell| printable(cell)).collect());
+        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
     }
 }
 

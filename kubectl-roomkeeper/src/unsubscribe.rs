@@ -40,12 +40,12 @@ const LOOK: Duration = Duration::from_millis(500);
 struct Outcome {
     withdrawn: Vec<String>,
     withdrawn_before: Vec<String>,
-    subscriptions: Vec<Ended>,
+    subscriptions: Vec<Remote>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Ended {
+struct Remote {
     name: String,
     ended: bool,
     /// Why it is still there, as far as it is known.
@@ -169,7 +169,7 @@ async fn withdraw(
 }
 
 /// Looks at the user's CalendarSubscriptions until none holds a Graph subscription, or the time is up.
-async fn wait(cluster: &Cluster, chosen: &[Place], timeout: Duration) -> anyhow::Result<Vec<Ended>> {
+async fn wait(cluster: &Cluster, chosen: &[Place], timeout: Duration) -> anyhow::Result<Vec<Remote>> {
     let deadline = Instant::now() + timeout;
     let objects = || chosen.iter().flat_map(|place| &place.subscriptions);
     loop {
@@ -184,7 +184,7 @@ async fn wait(cluster: &Cluster, chosen: &[Place], timeout: Duration) -> anyhow:
     }
 }
 
-async fn look(cluster: &Cluster, object: &CalendarSubscription) -> anyhow::Result<Ended> {
+async fn look(cluster: &Cluster, object: &CalendarSubscription) -> anyhow::Result<Remote> {
     let namespace = object.namespace().unwrap_or_default();
     let name = output::name("calendarsubscription", &object.name_any());
     let api: Api<CalendarSubscription> = cluster.api(&namespace);
@@ -193,7 +193,7 @@ async fn look(cluster: &Cluster, object: &CalendarSubscription) -> anyhow::Resul
     let ended = status.subscription.is_none();
     let ready = condition::get(&status.conditions, Type::Ready);
     let message = ready.filter(|ready| !ended && ready.status != "True").map(|ready| ready.message.clone());
-    Ok(Ended { name, ended, message })
+    Ok(Remote { name, ended, message })
 }
 
 #[cfg(test)]
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_outcome_names_objects() {
-        let ended = |ended, message: Option<&str>| Ended {
+        let ended = |ended, message: Option<&str>| Remote {
             name: "calendarsubscription.roomkeeper.dev/user1".to_owned(),
             ended,
             message: message.map(str::to_owned),

@@ -128,17 +128,17 @@ fn identities(
     consents: &[ConsentRecord],
     subscriptions: &[CalendarSubscription],
 ) -> (BTreeSet<String>, BTreeSet<String>) {
-    let named = consents
+    let known = consents
         .iter()
         .map(|record| (record.spec.user.principal_name.to_lowercase(), record.spec.user.id.to_lowercase()));
     match user {
         User::Id(id) => {
-            let names = named.filter(|(_, one)| one == id).map(|(name, _)| name).collect();
+            let names = known.filter(|(_, one)| one == id).map(|(name, _)| name).collect();
             (BTreeSet::from([id.clone()]), names)
         }
         User::Name(name) => {
             let written = subscriptions.iter().filter(|object| object.spec.user.to_lowercase() == *name);
-            let ids = named.filter(|(one, _)| one == name).map(|(_, id)| id);
+            let ids = known.filter(|(one, _)| one == name).map(|(_, id)| id);
             (ids.chain(written.filter_map(resolved)).collect(), BTreeSet::from([name.clone()]))
         }
     }

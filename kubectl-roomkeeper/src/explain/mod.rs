@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt, api::ListParams};
 use roomkeeper_crds::{AccessScope, CalendarSubscription, ConsentRecord};
 use serde::Serialize;
 
-use self::steps::{Facts, Step, Warning, steps, what_to_do};
+use self::steps::{Facts, Judgement, Warning, steps, what_to_do};
 use crate::{
     api::{Cluster, Where, told},
     args::Explain,
@@ -36,7 +36,7 @@ struct Explanation {
     user: String,
     namespace: String,
     scope: String,
-    steps: Vec<Step>,
+    steps: Vec<Judgement>,
     what_to_do: String,
     #[serde(skip)]
     objects: Vec<String>,

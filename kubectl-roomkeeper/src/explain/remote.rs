@@ -6,13 +6,13 @@ use roomkeeper_crds::condition::{Allowed, Delivering, Status, Subscribed, Type};
 
 use super::{
     rules::is,
-    steps::{Facts, Name, Step},
+    steps::{Facts, Judgement, Name},
 };
 
 /// A request to read a calendar again that is open for longer tells of a worker that does not work.
 const OVERDUE: SignedDuration = SignedDuration::from_mins(10);
 
-pub(super) fn subscription(facts: &Facts<'_>) -> Step {
+pub(super) fn subscription(facts: &Facts<'_>) -> Judgement {
     let step = Name::CalendarSubscription;
     let Some(object) = facts.subscription else { return absent(facts) };
     let name = object.name_any();
@@ -21,14 +21,14 @@ pub(super) fn subscription(facts: &Facts<'_>) -> Step {
         others => format!("; of the same user, and without effect: {}", others.join(", ")),
     };
     if object.metadata.deletion_timestamp.is_some() {
-        return Step::waiting(
+        return Judgement::waiting(
             step,
             format!("{name} is being deleted"),
             "nothing: it goes when its Graph subscription has ended",
         );
     }
     if object.spec.suspend {
-        return Step::blocked(
+        return Judgement::blocked(
             step,
             format!("{name} is suspended{others}"),
             format!(
@@ -37,7 +37,7 @@ pub(super) fn subscription(facts: &Facts<'_>) -> Step {
         );
     }
     let Some(allowed) = facts.of_subscription(Type::Allowed) else {
-        return Step::waiting(
+        return Judgement::waiting(
             step,
             format!("{name} was not looked at yet{others}"),
             "wait a minute; if it lasts, look whether the operator is running and watches this namespace",
@@ -50,32 +50,32 @@ pub(super) fn subscription(facts: &Facts<'_>) -> Step {
         allowed.status, allowed.reason, allowed.message
     );
     if is(&allowed.status, Status::True) {
-        return Step::ok(step, detail);
+        return Judgement::ok(step, detail);
     }
     match Allowed::ALL.iter().find(|one| one.as_str() == allowed.reason) {
         Some(Allowed::Duplicate) => {
-            Step::blocked(step, detail, "delete the younger one of the two CalendarSubscriptions")
+            Judgement::blocked(step, detail, "delete the younger one of the two CalendarSubscriptions")
         }
         Some(Allowed::ScopeNotReady | Allowed::AwaitingConsent) => {
-            Step::waiting(step, detail, "see the steps above; it follows by itself")
+            Judgement::waiting(step, detail, "see the steps above; it follows by itself")
         }
-        _ => Step::blocked(step, detail, allowed.message.clone()),
+        _ => Judgement::blocked(step, detail, allowed.message.clone()),
     }
 }
 
-fn absent(facts: &Facts<'_>) -> Step {
+fn absent(facts: &Facts<'_>) -> Judgement {
     let step = Name::CalendarSubscription;
     let creates = facts.scope.is_some_and(|scope| scope.spec.consent.create_subscriptions);
     let standing = facts.consents.iter().find(|one| one.spec.withdrawn.is_none());
     let Some(standing) = standing.filter(|_| creates) else {
         return if creates {
-            Step::waiting(
+            Judgement::waiting(
                 step,
                 "there is none; the operator makes one from each consent",
                 "see the steps above; it follows by itself",
             )
         } else {
-            Step::blocked(
+            Judgement::blocked(
                 step,
                 "there is none, and consent.createSubscriptions of the scope is false: people and GitOps write them",
                 "write a CalendarSubscription for the user: docs/calendar-subscription.md",
@@ -83,12 +83,12 @@ fn absent(facts: &Facts<'_>) -> Step {
         };
     };
     match standing.status.as_ref().and_then(|status| status.subscription.as_ref()) {
-        Some(made) => Step::blocked(
+        Some(made) => Judgement::blocked(
             step,
             format!("{made} was made from the consent and deleted: what was deleted is not made again"),
             "write a CalendarSubscription for the user, if the calendar is to be followed: docs/calendar-subscription.md",
         ),
-        None => Step::waiting(
+        None => Judgement::waiting(
             step,
             "there is none yet; the operator makes one from the consent",
             "wait a minute; if it lasts, look whether the operator is running and watches this namespace",
@@ -96,19 +96,19 @@ fn absent(facts: &Facts<'_>) -> Step {
     }
 }
 
-pub(super) fn graph(facts: &Facts<'_>) -> Step {
+pub(super) fn graph(facts: &Facts<'_>) -> Judgement {
     let step = Name::Graph;
     let Some(status) = facts.subscription.and_then(|object| object.status.as_ref()) else {
-        return Step::unknown(step, "there is no CalendarSubscription that was looked at");
+        return Judgement::unknown(step, "there is no CalendarSubscription that was looked at");
     };
     let subscribed = facts.of_subscription(Type::Subscribed);
     let allowed = facts.of_subscription(Type::Allowed).is_some_and(|one| !is(&one.status, Status::False));
     let said = subscribed.map(|one| format!("{}: {}", one.reason, one.message)).unwrap_or_default();
     let Some(living) = &status.subscription else {
-        let Some(subscribed) = subscribed else { return Step::unknown(step, "not asked yet") };
+        let Some(subscribed) = subscribed else { return Judgement::unknown(step, "not asked yet") };
         let reason = Subscribed::ALL.iter().find(|one| one.as_str() == subscribed.reason);
         return match reason {
-            Some(Subscribed::NotAllowed) => Step::waiting(
+            Some(Subscribed::NotAllowed) => Judgement::waiting(
                 step,
                 "there is no Graph subscription",
                 "see the steps above; it follows by itself",
@@ -118,8 +118,10 @@ pub(super) fn graph(facts: &Facts<'_>) -> Step {
                 | Subscribed::MailboxUnavailable
                 | Subscribed::EndpointValidationFailed
                 | Subscribed::ForeignSubscription,
-            ) => Step::blocked(step, said, subscribed.message.clone()),
-            _ => Step::waiting(step, said, "nothing: it is tried again; if it lasts, look at the message"),
+            ) => Judgement::blocked(step, said, subscribed.message.clone()),
+            _ => {
+                Judgement::waiting(step, said, "nothing: it is tried again; if it lasts, look at the message")
+            }
         };
     };
     let authorized = living.authorized_at.as_ref().unwrap_or(&living.created_at);
@@ -128,14 +130,14 @@ pub(super) fn graph(facts: &Facts<'_>) -> Step {
         living.id, living.expires_at.0, authorized.0, living.renew_at.0
     );
     if !allowed {
-        return Step::waiting(
+        return Judgement::waiting(
             step,
             format!("{known}; it is still to be ended: {said}"),
             "nothing: it is ended by itself",
         );
     }
     if living.expires_at.0 <= facts.now {
-        return Step::waiting(
+        return Judgement::waiting(
             step,
             format!("{known}: it has run out"),
             "the operator makes another one; if it lasts, look whether it is running",
@@ -143,25 +145,25 @@ pub(super) fn graph(facts: &Facts<'_>) -> Step {
     }
     match subscribed {
         Some(one) if !is(&one.status, Status::True) || one.reason == Subscribed::RenewalFailed.as_str() => {
-            Step::waiting(
+            Judgement::waiting(
                 step,
                 format!("{known}; {said}"),
                 "nothing: it is tried again; if it lasts, look at the message",
             )
         }
-        Some(_) => Step::ok(step, known),
-        None => Step::unknown(step, known),
+        Some(_) => Judgement::ok(step, known),
+        None => Judgement::unknown(step, known),
     }
 }
 
-pub(super) fn delivery(facts: &Facts<'_>) -> Step {
+pub(super) fn delivery(facts: &Facts<'_>) -> Judgement {
     let step = Name::Delivery;
     let Some(status) = facts.subscription.and_then(|object| object.status.as_ref()) else {
-        return Step::unknown(step, "nothing can be delivered yet");
+        return Judgement::unknown(step, "nothing can be delivered yet");
     };
     let Some(delivering) = facts.of_subscription(Type::Delivering).filter(|_| status.subscription.is_some())
     else {
-        return Step::unknown(step, "nothing can be delivered without a Graph subscription");
+        return Judgement::unknown(step, "nothing can be delivered without a Graph subscription");
     };
     let received = status.delivery.as_ref().and_then(|delivery| delivery.last_received_at.as_ref());
     let last = received.map_or_else(
@@ -170,24 +172,24 @@ pub(super) fn delivery(facts: &Facts<'_>) -> Step {
     );
     let detail = format!("{}: {}; {last}", delivering.reason, delivering.message);
     match Delivering::ALL.iter().find(|one| one.as_str() == delivering.reason) {
-        Some(Delivering::Receiving) => Step::ok(step, detail),
-        Some(Delivering::NoTrafficYet) | None => Step::unknown(step, detail),
+        Some(Delivering::Receiving) => Judgement::ok(step, detail),
+        Some(Delivering::NoTrafficYet) | None => Judgement::unknown(step, detail),
         Some(Delivering::Resyncing) => {
             let asked = status.resync.as_ref().map(|resync| resync.requested.0);
             match asked.filter(|asked| facts.now.duration_since(*asked) > OVERDUE) {
-                Some(asked) => Step::blocked(
+                Some(asked) => Judgement::blocked(
                     step,
                     format!("{detail}; asked at {asked} and not answered since"),
                     "look whether the webhook server is running and what its log says: no worker reads the calendar",
                 ),
-                None => Step::waiting(
+                None => Judgement::waiting(
                     step,
                     detail,
                     "nothing: the calendar is being read, which takes seconds to minutes",
                 ),
             }
         }
-        Some(Delivering::Gap) => Step::waiting(
+        Some(Delivering::Gap) => Judgement::waiting(
             step,
             detail,
             "nothing: the subscription is made anew; if it comes back, look at the way from Microsoft to --public-url",
@@ -195,24 +197,24 @@ pub(super) fn delivery(facts: &Facts<'_>) -> Step {
     }
 }
 
-pub(super) fn last_error(facts: &Facts<'_>) -> Step {
+pub(super) fn last_error(facts: &Facts<'_>) -> Judgement {
     let step = Name::LastError;
     let ready = facts.of_subscription(Type::Ready).filter(|ready| is(&ready.status, Status::False));
     if let Some(ready) = ready {
         let detail = format!("{} since {}: {}", ready.reason, ready.last_transition_time.0, ready.message);
         return if facts.of_subscription(Type::Stalled).is_some() {
-            Step::blocked(step, detail, ready.message.clone())
+            Judgement::blocked(step, detail, ready.message.clone())
         } else {
-            Step::waiting(step, detail, "nothing: it is tried again; if it lasts, look at the message")
+            Judgement::waiting(step, detail, "nothing: it is tried again; if it lasts, look at the message")
         };
     }
     match &facts.warnings {
-        Err(why) => Step::unknown(step, format!("warnings cannot be told: {why}")),
+        Err(why) => Judgement::unknown(step, format!("warnings cannot be told: {why}")),
         Ok(warnings) => match warnings.first() {
-            None => Step::ok(step, "no warning event; the API server keeps them for about an hour"),
+            None => Judgement::ok(step, "no warning event; the API server keeps them for about an hour"),
             Some(last) => {
                 let at = last.at.map(|at| format!(" at {at}")).unwrap_or_default();
-                Step::ok(step, format!("past: {}{at}: {}", last.reason, last.message))
+                Judgement::ok(step, format!("past: {}{at}: {}", last.reason, last.message))
             }
         },
     }

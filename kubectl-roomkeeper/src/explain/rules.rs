@@ -6,32 +6,32 @@ use roomkeeper_crds::{
     condition::{Allowed, CredentialsValid, MembersResolved, Status, Type},
 };
 
-use super::steps::{Facts, Name, Step};
+use super::steps::{Facts, Judgement, Name};
 
 /// Whether a condition has this status.
 pub(super) fn is(status: &str, wanted: Status) -> bool {
     status == wanted.as_str()
 }
 
-pub(super) fn scope(facts: &Facts<'_>) -> Step {
+pub(super) fn scope(facts: &Facts<'_>) -> Judgement {
     let step = Name::Scope;
     let name = format!("AccessScope {}/{}", facts.namespace, facts.scope_name);
     let Some(scope) = facts.scope else {
-        return Step::blocked(
+        return Judgement::blocked(
             step,
             format!("{name} does not exist"),
             format!("create {name}, or delete what names it"),
         );
     };
     if scope.metadata.deletion_timestamp.is_some() {
-        return Step::blocked(
+        return Judgement::blocked(
             step,
             format!("{name} is being deleted"),
             "nothing: its subscriptions end with it",
         );
     }
     if scope.spec.suspend {
-        return Step::blocked(
+        return Judgement::blocked(
             step,
             format!("{name} is suspended"),
             format!(
@@ -40,17 +40,17 @@ pub(super) fn scope(facts: &Facts<'_>) -> Step {
         );
     }
     match (facts.of_scope(Type::Stalled), facts.of_scope(Type::Ready)) {
-        (_, None) => Step::waiting(
+        (_, None) => Judgement::waiting(
             step,
             format!("{name} was not looked at yet"),
             "wait a minute; if it lasts, look whether the operator is running and watches this namespace",
         ),
-        (Some(stalled), _) if !is_about_parts(&stalled.reason) => Step::blocked(
+        (Some(stalled), _) if !is_about_parts(&stalled.reason) => Judgement::blocked(
             step,
             format!("{name}: {}: {}", stalled.reason, stalled.message),
             stalled.message.clone(),
         ),
-        _ => Step::ok(step, format!("{name} exists and is not suspended")),
+        _ => Judgement::ok(step, format!("{name} exists and is not suspended")),
     }
 }
 
@@ -60,37 +60,37 @@ fn is_about_parts(reason: &str) -> bool {
         || MembersResolved::ALL.iter().any(|one| one.as_str() == reason)
 }
 
-pub(super) fn credentials(facts: &Facts<'_>) -> Step {
+pub(super) fn credentials(facts: &Facts<'_>) -> Judgement {
     let step = Name::Credentials;
     if facts.scope.is_none() {
-        return Step::unknown(step, "there is no AccessScope");
+        return Judgement::unknown(step, "there is no AccessScope");
     }
     let Some(condition) = facts.of_scope(Type::CredentialsValid) else {
-        return Step::unknown(step, "not tried yet");
+        return Judgement::unknown(step, "not tried yet");
     };
     let expires = facts.scope.and_then(|scope| scope.status.as_ref()?.credential_expires_at.as_ref());
     let until = expires.map(|at| format!("; the certificate ends at {}", at.0)).unwrap_or_default();
     let detail = format!("{}: {}{until}", condition.reason, condition.message);
     if is(&condition.status, Status::True) {
-        Step::ok(step, detail)
+        Judgement::ok(step, detail)
     } else if condition.reason == CredentialsValid::Unreachable.as_str() {
-        Step::waiting(
+        Judgement::waiting(
             step,
             detail,
             "nothing: it is tried again; if it lasts, look at the way to the token endpoint",
         )
     } else {
-        Step::blocked(step, detail, condition.message.clone())
+        Judgement::blocked(step, detail, condition.message.clone())
     }
 }
 
-pub(super) fn groups(facts: &Facts<'_>) -> Step {
+pub(super) fn groups(facts: &Facts<'_>) -> Judgement {
     let step = Name::Groups;
     if facts.scope.is_none() {
-        return Step::unknown(step, "there is no AccessScope");
+        return Judgement::unknown(step, "there is no AccessScope");
     }
     let Some(condition) = facts.of_scope(Type::MembersResolved) else {
-        return Step::unknown(step, "not read yet");
+        return Judgement::unknown(step, "not read yet");
     };
     let members = facts.scope.and_then(|scope| scope.status.as_ref()?.members.as_ref());
     let read = members
@@ -103,18 +103,18 @@ pub(super) fn groups(facts: &Facts<'_>) -> Step {
         MembersResolved::CredentialsNotValid,
     ];
     if is(&condition.status, Status::True) {
-        Step::ok(step, detail)
+        Judgement::ok(step, detail)
     } else if passing.iter().any(|one| one.as_str() == condition.reason) {
-        Step::waiting(step, detail, "nothing: the groups are read again by themselves")
+        Judgement::waiting(step, detail, "nothing: the groups are read again by themselves")
     } else {
-        Step::blocked(step, detail, condition.message.clone())
+        Judgement::blocked(step, detail, condition.message.clone())
     }
 }
 
-pub(super) fn policy(facts: &Facts<'_>) -> Step {
+pub(super) fn policy(facts: &Facts<'_>) -> Judgement {
     let step = Name::Policy;
     let Some(allowed) = facts.of_subscription(Type::Allowed) else {
-        return Step::unknown(
+        return Judgement::unknown(
             step,
             "who is within is decided with the CalendarSubscription, and kept nowhere else",
         );
@@ -122,19 +122,19 @@ pub(super) fn policy(facts: &Facts<'_>) -> Step {
     let reason = Allowed::ALL.iter().find(|one| one.as_str() == allowed.reason);
     match reason {
         Some(Allowed::ConsentGranted | Allowed::AwaitingConsent | Allowed::NoticeOutdated) => {
-            Step::ok(step, "the policies of the AccessScope let the user in")
+            Judgement::ok(step, "the policies of the AccessScope let the user in")
         }
-        Some(Allowed::OutOfScope) => Step::blocked(
+        Some(Allowed::OutOfScope) => Judgement::blocked(
             step,
             format!("OutOfScope: {}", allowed.message),
             "add the user to a RestrictAccess group of the AccessScope, or take them out of its DenyAccess groups, if they are to be within",
         ),
-        Some(Allowed::PolicyDenied) => Step::blocked(
+        Some(Allowed::PolicyDenied) => Judgement::blocked(
             step,
             format!("PolicyDenied: {}", allowed.message),
             "widen the application access policy at Exchange: docs/permissions.md",
         ),
-        Some(Allowed::UserNotFound) => Step::blocked(
+        Some(Allowed::UserNotFound) => Judgement::blocked(
             step,
             format!("UserNotFound: {}", allowed.message),
             "correct spec.user in a new CalendarSubscription, or delete this one",
@@ -142,15 +142,15 @@ pub(super) fn policy(facts: &Facts<'_>) -> Step {
         Some(
             Allowed::ConsentWithdrawn | Allowed::ScopeNotReady | Allowed::Suspended | Allowed::Duplicate,
         )
-        | None => Step::unknown(step, format!("not decided: {}", allowed.reason)),
+        | None => Judgement::unknown(step, format!("not decided: {}", allowed.reason)),
     }
 }
 
-pub(super) fn consent(facts: &Facts<'_>) -> Step {
+pub(super) fn consent(facts: &Facts<'_>) -> Judgement {
     let step = Name::Consent;
     let Some(scope) = facts.scope else {
         let standing = facts.consents.iter().filter(|one| one.spec.withdrawn.is_none()).count();
-        return Step::unknown(
+        return Judgement::unknown(
             step,
             format!(
                 "{standing} of {} records stand, for an AccessScope that is gone: a new one of that name asks again",
@@ -180,13 +180,13 @@ pub(super) fn consent(facts: &Facts<'_>) -> Step {
                 .iter()
                 .any(|one| one.spec.withdrawn.is_none() && one.spec.granted.notice_version == *wants);
         return if outdated {
-            Step::blocked(
+            Judgement::blocked(
                 step,
                 format!("{text}; the scope asks for notice {wants}"),
                 "the user opens the add-in and ticks the box under the new notice",
             )
         } else {
-            Step::ok(step, text)
+            Judgement::ok(step, text)
         };
     }
     let again = "only the user can consent again, by ticking the box in the add-in";
@@ -202,16 +202,16 @@ pub(super) fn consent(facts: &Facts<'_>) -> Step {
             withdrawn.by,
             withdrawn.reason
         );
-        return Step::blocked(step, text, again);
+        return Judgement::blocked(step, text, again);
     }
     if facts.consents.is_empty() {
-        return Step::waiting(
+        return Judgement::waiting(
             step,
             "nobody has ticked the box yet",
             "the user opens the add-in and ticks the box",
         );
     }
-    Step::blocked(
+    Judgement::blocked(
         step,
         format!("{records}: the others were granted to another AccessScope of that name, tenant or app"),
         again,

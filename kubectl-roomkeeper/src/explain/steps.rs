@@ -72,7 +72,7 @@ impl fmt::Display for State {
 
 /// One step.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
+pub(super) struct Judgement {
     pub(super) step: Name,
     pub(super) state: State,
     pub(super) detail: String,
@@ -81,7 +81,7 @@ pub(super) struct Step {
     pub(super) fix: Option<String>,
 }
 
-impl Step {
+impl Judgement {
     pub(super) fn ok(step: Name, detail: impl Into<String>) -> Self {
         Self { step, state: State::Ok, detail: detail.into(), fix: None }
     }
@@ -164,7 +164,7 @@ impl<'a> Facts<'a> {
 }
 
 /// Every step, in order.
-pub(super) fn steps(facts: &Facts<'_>) -> Vec<Step> {
+pub(super) fn steps(facts: &Facts<'_>) -> Vec<Judgement> {
     vec![
         rules::scope(facts),
         rules::credentials(facts),
@@ -179,11 +179,11 @@ pub(super) fn steps(facts: &Facts<'_>) -> Vec<Step> {
 }
 
 /// What follows from the first step that is not as it should be.
-pub(super) fn what_to_do(steps: &[Step]) -> String {
+pub(super) fn what_to_do(steps: &[Judgement]) -> String {
     let first = steps.iter().find(|step| matches!(step.state, State::Blocked | State::Waiting));
     match first {
-        Some(Step { step, fix: Some(fix), .. }) => format!("{fix} (step: {step})"),
-        Some(Step { step, detail, .. }) => format!("see step {step}: {detail}"),
+        Some(Judgement { step, fix: Some(fix), .. }) => format!("{fix} (step: {step})"),
+        Some(Judgement { step, detail, .. }) => format!("see step {step}: {detail}"),
         None if steps.iter().any(|step| step.step == Name::Graph && step.state == State::Ok) => {
             "nothing: the calendar is followed".to_owned()
         }

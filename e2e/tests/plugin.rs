@@ -125,7 +125,7 @@ async fn each_command_does_its_part_with_the_daemons() {
 
 async fn shows(stage: &Stage) {
     let status = stage.admin.run(&["status", "-n", NAMESPACE]).unwrap();
-    done(&status, &["contoso   True    Succeeded", "SUBSCRIPTIONS"]);
+    done(&status, &["contoso   True    Succeeded   3", "SUBSCRIPTIONS"]);
     assert!(!status.out.contains('@'), "personal data: {status:?}");
     let figures = stage.admin.json(&["status", "-A"]).unwrap();
     assert_eq!(
@@ -202,8 +202,11 @@ async fn unsubscribes(stage: &Stage) {
         &stage.support.run(&arguments).unwrap(),
         &["was withdrawn before", "no Graph subscription any more"],
     );
-    let explained = stage.support.run(&["explain", &user, "-n", NAMESPACE]).unwrap();
-    done(&explained, &["by support-1: T-123", "What to do: only the user can consent again"]);
+    let explained = stage.admin.run(&["explain", &user, "-n", NAMESPACE]).unwrap();
+    done(
+        &explained,
+        &["no warning event", "by support-1: T-123", "What to do: only the user can consent again"],
+    );
 
     let status = stage.scene.system.tick_the_box(NAMESPACE, "contoso", &world::user_id(1)).await.unwrap();
     assert_eq!(status, 201, "the user comes back");

@@ -28,9 +28,11 @@ struct Line {
     message: String,
     members: Option<i64>,
     members_resolved_at: Option<String>,
-    active: i64,
-    pending: i64,
-    stalled: i64,
+    /// CalendarSubscriptions with a living Graph subscription, without one, and with one or none where a person must act; counted
+    /// here, since the scope's own figures follow after a while.
+    active: usize,
+    pending: usize,
+    stalled: usize,
     consents_standing: usize,
     consents_withdrawn: usize,
     /// CalendarSubscriptions by the reason of their `Ready`.
@@ -68,7 +70,6 @@ fn lines(
             ready.map(|ready| read(ready).clone()).unwrap_or_default()
         };
         let key = (scope.namespace().unwrap_or_default(), scope.name_any());
-        let counts = status.subscriptions.unwrap_or_default();
         let line = Line {
             namespace: key.0.clone(),
             name: key.1.clone(),
@@ -78,9 +79,6 @@ fn lines(
             members: status.members.as_ref().map(|members| members.count),
             members_resolved_at: status.members.as_ref().map(|members| members.resolved_at.0.to_string()),
             resolved: status.members.as_ref().map(|members| members.resolved_at.0),
-            active: counts.active,
-            pending: counts.pending,
-            stalled: counts.stalled,
             ..Line::default()
         };
         lines.insert(key, line);
@@ -97,11 +95,19 @@ fn lines(
         count(line);
     };
     for object in subscriptions {
-        let conditions =
-            object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let status = object.status.as_ref();
+        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
         let reason = condition::get(conditions, Type::Ready).map_or("Unseen", |ready| ready.reason.as_str());
+        let lives = status.is_some_and(|status| status.subscription.is_some());
+        let stalled = condition::is_true(conditions, Type::Stalled);
         of(object.namespace(), &object.spec.scope_ref.name, &|line| {
             *line.reasons.entry(reason.to_owned()).or_default() += 1;
+            let count = match (stalled, lives) {
+                (true, _) => &mut line.stalled,
+                (false, true) => &mut line.active,
+                (false, false) => &mut line.pending,
+            };
+            *count += 1;
         });
     }
     for record in consents {
@@ -175,11 +181,13 @@ mod tests {
     #[test]
     fn figures_are_told_per_scope_also_of_one_that_is_gone() {
         let subscription = |scope: &str, reason: &str| -> CalendarSubscription {
+            let lives = json!({"id": "x", "createdAt": "2026-11-23T09:00:00Z", "renewAt": "2026-11-28T10:00:00Z", "expiresAt": "2026-11-30T10:00:00Z"});
+            let lives = if reason == "Succeeded" { lives } else { json!(null) };
             serde_json::from_value(json!({
                 "apiVersion": "roomkeeper.dev/v1alpha1", "kind": "CalendarSubscription",
                 "metadata": {"name": "one", "namespace": "rooms"},
                 "spec": {"scopeRef": {"name": scope}, "user": "user1@contoso.example"},
-                "status": {"conditions": [{"type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-11-23T09:00:00Z"}]},
+                "status": {"subscription": lives, "conditions": [{"type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-11-23T09:00:00Z"}]},
             }))
             .unwrap()
         };
@@ -198,7 +206,7 @@ mod tests {
             people(&lines, false, false, now).to_string(),
             "SCOPE     READY    REASON          MEMBERS   READ     ACTIVE   PENDING   STALLED   CONSENTS   WITHDRAWN\n\
              contoso   True     Succeeded       5         10m      2        1         0         1          1\n\
-             gone      <none>   ScopeNotFound   <none>    <none>   0        0         0         0          0\n\
+             gone      <none>   ScopeNotFound   <none>    <none>   0        1         0         0          0\n\
              \n\
              SCOPE     SUBSCRIPTIONS       COUNT\n\
              contoso   OutOfScope          1\n\

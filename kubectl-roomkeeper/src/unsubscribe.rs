@@ -10,7 +10,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use roomkeeper_crds::{
-    CalendarSubscription, ConsentRecord, annotation,
+    CalendarSubscription, CalendarSubscriptionStatus, ConsentRecord, annotation,
     condition::{self, Type},
 };
 use serde::Serialize;
@@ -147,6 +147,8 @@ async fn withdraw(
     let what = || format!("withdraw {}", output::name("consentrecord", &name));
     let params =
         PatchParams { field_manager: Some(annotation::MANAGER_PLUGIN.to_owned()), ..PatchParams::default() };
+    // The register speaks of whole seconds.
+    let now = Timestamp::from_second(Timestamp::now().as_second()).context("the clock of this computer")?;
     let mut current = record.clone();
     for _ in 0..TRIES {
         if current.spec.withdrawn.is_some() {
@@ -155,7 +157,7 @@ async fn withdraw(
         // With the resourceVersion a withdrawal that somebody else wrote meanwhile is not overwritten.
         let patch = json!({
             "metadata": {"resourceVersion": current.resource_version()},
-            "spec": {"withdrawn": {"at": Timestamp::now(), "by": by, "reason": reason}},
+            "spec": {"withdrawn": {"at": now, "by": by, "reason": reason}},
         });
         match consents.patch(&name, &params, &Patch::Merge(patch)).await {
             Ok(_) => return Ok(true),
@@ -189,11 +191,24 @@ async fn look(cluster: &Cluster, object: &CalendarSubscription) -> anyhow::Resul
     let name = output::name("calendarsubscription", &object.name_any());
     let api: Api<CalendarSubscription> = cluster.api(&namespace);
     let now = api.get_opt(&object.name_any()).await.map_err(told).with_context(|| format!("get {name}"))?;
-    let status = now.and_then(|object| object.status).unwrap_or_default();
-    let ended = status.subscription.is_none();
-    let ready = condition::get(&status.conditions, Type::Ready);
-    let message = ready.filter(|ready| !ended && ready.status != "True").map(|ready| ready.message.clone());
+    let (ended, message) = match now {
+        None => (true, None),
+        Some(now) => judge(&now.status.unwrap_or_default()),
+    };
     Ok(Remote { name, ended, message })
+}
+
+/// Whether the status proves that nothing is left at Graph, and why not as far as it is known. Pure.
+fn judge(status: &CalendarSubscriptionStatus) -> (bool, Option<String>) {
+    if status.subscription.is_some() {
+        let ready = condition::get(&status.conditions, Type::Ready).filter(|ready| ready.status != "True");
+        return (false, ready.map(|ready| ready.message.clone()));
+    }
+    // One that is being made is not in the status yet: what the operator said before it saw the withdrawal proves nothing.
+    match condition::get(&status.conditions, Type::Allowed) {
+        Some(allowed) if allowed.status != "True" => (true, None),
+        _ => (false, Some("the operator has not seen the withdrawal yet".to_owned())),
+    }
 }
 
 #[cfg(test)]
@@ -219,5 +234,28 @@ mod tests {
              calendarsubscription.roomkeeper.dev/user1: no Graph subscription any more\n\
              calendarsubscription.roomkeeper.dev/user1: Graph subscription not gone yet: Graph asks to wait\n"
         );
+    }
+
+    #[test]
+    fn only_what_the_operator_said_after_the_withdrawal_proves_the_end() {
+        let judged = |status: &str| judge(&serde_yaml::from_str(status).unwrap());
+        let allowed = |status: &str| {
+            format!(
+                "conditions: [{{type: Allowed, status: {status:?}, reason: x, message: y, lastTransitionTime: \"2026-11-23T09:00:00Z\"}}]"
+            )
+        };
+        assert!(judged(&allowed("False")).0);
+        assert!(judged(&allowed("Unknown")).0, "nothing is begun while the scope cannot tell");
+        for unseen in [allowed("True"), "{}".to_owned()] {
+            assert_eq!(
+                judged(&unseen),
+                (false, Some("the operator has not seen the withdrawal yet".to_owned()))
+            );
+        }
+        let living = format!(
+            "{}\nsubscription: {{id: x, createdAt: \"2026-11-23T09:00:00Z\", renewAt: \"2026-11-28T10:00:00Z\", expiresAt: \"2026-11-30T10:00:00Z\"}}",
+            allowed("False")
+        );
+        assert_eq!(judged(&living), (false, None));
     }
 }

@@ -166,11 +166,10 @@ pub(super) fn delivery(facts: &Facts<'_>) -> Judgement {
         return Judgement::unknown(step, "nothing can be delivered without a Graph subscription");
     };
     let received = status.delivery.as_ref().and_then(|delivery| delivery.last_received_at.as_ref());
-    let last = received.map_or_else(
-        || "no notification was noted yet".to_owned(),
-        |at| format!("last notification noted at {} (to within 6 hours)", at.0),
-    );
-    let detail = format!("{}: {}; {last}", delivering.reason, delivering.message);
+    let last = received
+        .map(|at| format!("; last notification noted at {} (to within 6 hours)", at.0))
+        .unwrap_or_default();
+    let detail = format!("{}: {}{last}", delivering.reason, delivering.message);
     match Delivering::ALL.iter().find(|one| one.as_str() == delivering.reason) {
         Some(Delivering::Receiving) => Judgement::ok(step, detail),
         Some(Delivering::NoTrafficYet) | None => Judgement::unknown(step, detail),

@@ -128,10 +128,10 @@ async fn shows(stage: &Stage) {
     done(&status, &["contoso   True    Succeeded   3", "SUBSCRIPTIONS"]);
     assert!(!status.out.contains('@'), "personal data: {status:?}");
     let figures = stage.admin.json(&["status", "-A"]).unwrap();
-    assert_eq!(
-        (&figures[0]["consentsStanding"], &figures[0]["reasons"]["Succeeded"]),
-        (&json!(3), &json!(3))
-    );
+    for figure in ["members", "active", "consentsStanding"] {
+        assert_eq!(figures[0][figure], 3, "{figure}: {figures}");
+    }
+    assert_eq!(figures[0]["reasons"], json!({"Succeeded": 3}));
 
     let explained = stage.support.run(&["explain", "User1@Contoso.example", "-n", NAMESPACE]).unwrap();
     done(&explained, &["calendar subscription", "3 members, read at", "What to do: nothing"]);

@@ -92,7 +92,7 @@ async fn what_cannot_be_done_says_what_why_and_how() {
     reads(&site);
     needs_permissions(&site);
     checks_usage(&site);
-    prepares_with_somebody_setting_it_back(&site).await;
+    prepares_with_somebody_setting_it_back(&site);
 }
 
 fn finds_and_chooses(site: &Site) {
@@ -222,7 +222,7 @@ fn checks_usage(site: &Site) {
     }
 }
 
-async fn prepares_with_somebody_setting_it_back(site: &Site) {
+fn prepares_with_somebody_setting_it_back(site: &Site) {
     let (one, client) = (site.one.clone(), site.client.clone());
     let scopes: Api<AccessScope> = Api::namespaced(client, &one);
     let healer = tokio::spawn({

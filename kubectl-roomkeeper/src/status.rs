@@ -98,11 +98,11 @@ fn lines(
         let status = object.status.as_ref();
         let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
         let reason = condition::get(conditions, Type::Ready).map_or("Unseen", |ready| ready.reason.as_str());
-        let lives = status.is_some_and(|status| status.subscription.is_some());
+        let subscribed = status.is_some_and(|status| status.subscription.is_some());
         let stalled = condition::is_true(conditions, Type::Stalled);
         of(object.namespace(), &object.spec.scope_ref.name, &|line| {
             *line.reasons.entry(reason.to_owned()).or_default() += 1;
-            let count = match (stalled, lives) {
+            let count = match (stalled, subscribed) {
                 (true, _) => &mut line.stalled,
                 (false, true) => &mut line.active,
                 (false, false) => &mut line.pending,
@@ -181,13 +181,13 @@ mod tests {
     #[test]
     fn figures_are_told_per_scope_also_of_one_that_is_gone() {
         let subscription = |scope: &str, reason: &str| -> CalendarSubscription {
-            let lives = json!({"id": "x", "createdAt": "2026-11-23T09:00:00Z", "renewAt": "2026-11-28T10:00:00Z", "expiresAt": "2026-11-30T10:00:00Z"});
-            let lives = if reason == "Succeeded" { lives } else { json!(null) };
+            let subscribed = json!({"id": "x", "createdAt": "2026-11-23T09:00:00Z", "renewAt": "2026-11-28T10:00:00Z", "expiresAt": "2026-11-30T10:00:00Z"});
+            let subscribed = if reason == "Succeeded" { subscribed } else { json!(null) };
             serde_json::from_value(json!({
                 "apiVersion": "roomkeeper.dev/v1alpha1", "kind": "CalendarSubscription",
                 "metadata": {"name": "one", "namespace": "rooms"},
                 "spec": {"scopeRef": {"name": scope}, "user": "user1@contoso.example"},
-                "status": {"subscription": lives, "conditions": [{"type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-11-23T09:00:00Z"}]},
+                "status": {"subscription": subscribed, "conditions": [{"type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-11-23T09:00:00Z"}]},
             }))
             .unwrap()
         };

@@ -113,7 +113,7 @@ fn done(said: &Said, parts: &[&str]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_command_does_its_part_with_the_daemons() {
     let (mut stage, webhook) = Stage::set().await;
-    shows(&stage).await;
+    shows(&stage);
     asks(&mut stage).await;
     unsubscribes(&stage).await;
     follows_the_page(&stage).await;
@@ -123,7 +123,7 @@ async fn each_command_does_its_part_with_the_daemons() {
     stage.scene.end().await.unwrap();
 }
 
-async fn shows(stage: &Stage) {
+fn shows(stage: &Stage) {
     let status = stage.admin.run(&["status", "-n", NAMESPACE]).unwrap();
     done(&status, &["contoso   True    Succeeded   3", "SUBSCRIPTIONS"]);
     assert!(!status.out.contains('@'), "personal data: {status:?}");

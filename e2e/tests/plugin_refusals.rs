@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::{net::TcpListener, path::Path};
+use std::{net::TcpListener, path::Path, process::Command};
 
 use kube::{
     Api, Client,
@@ -212,14 +212,36 @@ fn checks_usage(site: &Site) {
     std::fs::write(&kubeconfig, config.replace(site.control_plane.url(), &server)).unwrap();
     let silent = Plugin::of(&kubeconfig).unwrap().run(&["status", "--request-timeout", "1s"]).unwrap();
     refused(&silent, 1, &["cannot be reached"]);
-    for shell in ["bash", "zsh", "fish"] {
-        done(&nowhere.run(&["completion", shell]).unwrap(), &["prepare-uninstall", "request-timeout"]);
+    for shell in ["zsh", "fish"] {
+        done(&nowhere.run(&["completion", shell]).unwrap(), &["kubectl-roomkeeper", "prepare-uninstall"]);
     }
+    let script = nowhere.run(&["completion", "bash"]).unwrap().out;
+    assert_eq!(completed(&script, &["ex"]), "explain");
+    assert_eq!(completed(&script, &["consents", "l"]), "list");
+    assert_eq!(completed(&script, &["unsubscribe", "--re"]), "--reason --request-timeout");
+    assert_eq!(completed(&script, &["consents", "export", "--format", ""]), "csv json");
     for page in
         ["unsubscribe", "explain", "consents", "resync", "renew", "status", "prepare-uninstall", "completion"]
     {
         done(&nowhere.run(&[page, "--help"]).unwrap(), &["Usage: kubectl roomkeeper"]);
     }
+}
+
+/// What bash offers for the last of these words.
+fn completed(script: &str, words: &[&str]) -> String {
+    let line = [&["kubectl-roomkeeper"], words].concat();
+    let (last, before) = (line[line.len() - 1], line[line.len() - 2]);
+    let typed: Vec<String> = line.iter().map(|word| format!("'{word}'")).collect();
+    let ask = format!(
+        "{script}\nCOMP_WORDS=({typed}); COMP_CWORD={at}\n\
+         function=$(complete -p kubectl-roomkeeper | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n\
+         $function kubectl-roomkeeper '{last}' '{before}'; echo \"${{COMPREPLY[@]}}\"",
+        typed = typed.join(" "),
+        at = words.len(),
+    );
+    let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn prepares_with_somebody_setting_it_back(site: &Site) {

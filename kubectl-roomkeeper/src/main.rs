@@ -3,6 +3,7 @@
 mod admin_consent_url;
 mod api;
 mod args;
+mod completion;
 mod connection;
 mod consents;
 mod exit;
@@ -17,7 +18,7 @@ mod user;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
 
 use crate::{
     args::{Args, Command},
@@ -39,13 +40,7 @@ async fn main() -> ExitCode {
 
 async fn run(mut args: Args) -> anyhow::Result<()> {
     if let Command::Completion(request) = &args.command {
-        clap_complete::generate(
-            request.shell,
-            &mut Args::command(),
-            "kubectl-roomkeeper",
-            &mut std::io::stdout(),
-        );
-        return Ok(());
+        return completion::write(request.shell, std::io::stdout().lock());
     }
     // What is uninstalled serves every namespace.
     if matches!(args.command, Command::PrepareUninstall(_)) && args.connection.namespace.is_none() {

@@ -1,7 +1,5 @@
 //! `completion`: the script of a shell, from the command line's definition.
 
-use std::io::Write;
-
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -14,14 +12,13 @@ const PROGRAM: &str = "kubectl-roomkeeper";
 /// The same without a hyphen: in the script for bash, clap_complete writes one in two ways, so that no subcommand is completed.
 const PLAIN: &str = "kubectl_roomkeeper";
 
-/// Writes the script.
-pub(crate) fn write(shell: Shell, mut to: impl Write) -> anyhow::Result<()> {
+/// The script.
+pub(crate) fn script(shell: Shell) -> anyhow::Result<String> {
     let name = if shell == Shell::Bash { PLAIN } else { PROGRAM };
     let mut command = Args::command().name(name).bin_name(name);
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);
     let script = String::from_utf8(script).context("the completion script is no text")?;
     // At the end of a line it is the program that is completed, everywhere else a function of the script.
-    let script = script.replace(&format!(" {PLAIN}\n"), &format!(" {PROGRAM}\n"));
-    to.write_all(script.as_bytes()).context("write the completion script")
+    Ok(script.replace(&format!(" {PLAIN}\n"), &format!(" {PROGRAM}\n")))
 }

@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
 
 async fn run(mut args: Args) -> anyhow::Result<()> {
     if let Command::Completion(request) = &args.command {
-        return completion::write(request.shell, std::io::stdout().lock());
+        return output::say(&completion::script(request.shell)?);
     }
     // What is uninstalled serves every namespace.
     if matches!(args.command, Command::PrepareUninstall(_)) && args.connection.namespace.is_none() {
@@ -56,8 +56,8 @@ async fn run(mut args: Args) -> anyhow::Result<()> {
         Command::Status(request) => status::run(&cluster, request).await,
         Command::PrepareUninstall(request) => prepare_uninstall::run(&cluster, request).await,
         Command::AdminConsentUrl(request) => {
-            println!("{}", admin_consent_url::run(&cluster, request).await?);
-            Ok(())
+            let url = admin_consent_url::run(&cluster, request).await?;
+            output::say(&format!("{url}\n"))
         }
         Command::Completion(_) => Ok(()),
     }

@@ -1,6 +1,9 @@
 //! How answers are printed.
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    io::{ErrorKind, Write as _},
+};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -25,21 +28,25 @@ pub(crate) fn print<T: Serialize>(
     names: &[String],
     people: impl Display,
 ) -> anyhow::Result<()> {
-    match format {
+    let text = match format {
         Some(Format::Json) => {
-            println!("{}", serde_json::to_string_pretty(data).context("write the answer as JSON")?);
+            let text = serde_json::to_string_pretty(data).context("write the answer as JSON")?;
+            format!("{text}\n")
         }
-        Some(Format::Yaml) => {
-            print!("{}", serde_yaml::to_string(data).context("write the answer as YAML")?);
-        }
-        Some(Format::Name) => {
-            for name in names {
-                println!("{name}");
-            }
-        }
-        Some(Format::Wide) | None => print!("{people}"),
+        Some(Format::Yaml) => serde_yaml::to_string(data).context("write the answer as YAML")?,
+        Some(Format::Name) => names.iter().flat_map(|name| [name.as_str(), "\n"]).collect(),
+        Some(Format::Wide) | None => people.to_string(),
+    };
+    say(&text)
+}
+
+/// Writes to standard output. Who reads only its beginning, as `head` does, has what they want.
+pub(crate) fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("write to standard output"),
     }
-    Ok(())
 }
 
 /// An object as kubectl names it.

@@ -3,6 +3,7 @@
 mod export;
 mod list;
 
+use anyhow::Context as _;
 use kube::ResourceExt as _;
 use roomkeeper_crds::{CalendarSubscription, ConsentRecord};
 
@@ -10,6 +11,7 @@ use crate::{
     api::Cluster,
     args::Consents,
     exit::Failure,
+    output,
     user::{User, places},
 };
 
@@ -22,7 +24,9 @@ pub(crate) async fn run(cluster: &Cluster, request: &Consents) -> anyhow::Result
         }
         Consents::Export(request) => {
             let records = records(cluster, request.user.as_ref()).await?;
-            export::write(&records, request.format, std::io::stdout().lock())
+            let mut bytes = Vec::new();
+            export::write(&records, request.format, &mut bytes)?;
+            output::say(&String::from_utf8(bytes).context("the export is no text")?)
         }
     }
 }

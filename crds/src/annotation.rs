@@ -3,6 +3,10 @@
 /// Asks for one reconciliation now; any new value counts. Answered in `status.lastHandledReconcileAt`.
 pub const RECONCILE_REQUESTED_AT: &str = "roomkeeper.dev/reconcile-requested-at";
 
+/// On a CalendarSubscription: asks for one renewal of its Graph subscription now; any new value counts. Answered in
+/// `status.lastHandledRenewAt` by a subscription that was authorised at most 10 minutes before, or at once where there is none.
+pub const RENEW_REQUESTED_AT: &str = "roomkeeper.dev/renew-requested-at";
+
 /// `"true"` on a CalendarSubscription or AccessScope under deletion: let it go without ending the remote side.
 pub const FORCE_DELETE: &str = "roomkeeper.dev/force-delete";
 
@@ -21,6 +25,9 @@ pub const LABEL_SCOPE: &str = "roomkeeper.dev/scope";
 
 /// Label on ConsentRecords: object id of the user, so that support can select by it.
 pub const LABEL_USER_ID: &str = "roomkeeper.dev/user-id";
+
+/// Field manager of what support writes through the kubectl plugin.
+pub const MANAGER_PLUGIN: &str = "kubectl-roomkeeper";
 
 /// Field manager of the operator's writes.
 pub const MANAGER_OPERATOR: &str = "roomkeeper-operator";

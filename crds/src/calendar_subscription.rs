@@ -122,6 +122,10 @@ pub struct CalendarSubscriptionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub last_handled_reconcile_at: Option<String>,
+    /// The last value of the annotation `roomkeeper.dev/renew-requested-at` that was acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub last_handled_renew_at: Option<String>,
 }
 
 /// The consent that allows a subscription.

@@ -12,6 +12,7 @@ pub mod fortnight;
 pub mod helm;
 pub mod install;
 pub mod outlook;
+pub mod plugin;
 pub mod programs;
 pub mod scene;
 pub mod simulator;

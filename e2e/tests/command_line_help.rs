@@ -10,12 +10,21 @@ use roomkeeper_e2e::programs;
 fn the_golden_files_are_current() {
     let folder = programs::repository().join("docs/command-line");
     let write = std::env::var_os("ROOMKEEPER_WRITE_GOLDENS").is_some();
-    let commands: [(&str, &[&str]); 7] = [
+    let commands: [(&str, &[&str]); 16] = [
         ("roomkeeper-operator", &["--help"]),
         ("roomkeeper-webhook-server", &["--help"]),
         ("kubectl-roomkeeper", &["--help"]),
         ("kubectl-roomkeeper", &["unsubscribe", "--help"]),
+        ("kubectl-roomkeeper", &["explain", "--help"]),
+        ("kubectl-roomkeeper", &["consents", "--help"]),
+        ("kubectl-roomkeeper", &["consents", "list", "--help"]),
+        ("kubectl-roomkeeper", &["consents", "export", "--help"]),
+        ("kubectl-roomkeeper", &["resync", "--help"]),
+        ("kubectl-roomkeeper", &["renew", "--help"]),
+        ("kubectl-roomkeeper", &["status", "--help"]),
         ("kubectl-roomkeeper", &["admin-consent-url", "--help"]),
+        ("kubectl-roomkeeper", &["prepare-uninstall", "--help"]),
+        ("kubectl-roomkeeper", &["completion", "--help"]),
         ("graph-sim", &["--help"]),
         ("booking-sim", &["--help"]),
     ];

@@ -1,24 +1,32 @@
 //! `admin-consent-url`: where the tenant's administrator grants the app registration its permissions.
 
-use anyhow::{Context as _, bail};
-use kube::{Api, Client};
+use anyhow::Context as _;
 use roomkeeper_crds::{AccessScope, AccessScopeSpec, access_scope::Cloud};
 use url::Url;
 
-use crate::args::AdminConsentUrl;
+use crate::{
+    api::{Cluster, Where, told},
+    args::AdminConsentUrl,
+    exit::Failure,
+};
 
 /// The URL for the AccessScope of that name.
-pub(crate) async fn run(client: Client, namespace: &str, request: &AdminConsentUrl) -> anyhow::Result<Url> {
-    let scopes: Api<AccessScope> = Api::namespaced(client, namespace);
-    let scope = scopes
-        .get_opt(&request.scope)
-        .await
-        .with_context(|| format!("get AccessScope {} in namespace {namespace}", request.scope))?;
-    let Some(scope) = scope else {
-        bail!(
-            "no AccessScope {} in namespace {namespace}: check the name and -n NAMESPACE (kubectl get ascope -A lists them)",
-            request.scope
+pub(crate) async fn run(cluster: &Cluster, request: &AdminConsentUrl) -> anyhow::Result<Url> {
+    let Where::Namespace(namespace) = &cluster.place else {
+        return Err(
+            Failure::Usage("-A: name the namespace of the AccessScope with -n NAMESPACE".to_owned()).into()
         );
+    };
+    let scope =
+        cluster.api::<AccessScope>(namespace).get_opt(&request.scope).await.map_err(told).with_context(
+            || format!("get accessscope.roomkeeper.dev/{} in namespace {namespace}", request.scope),
+        )?;
+    let Some(scope) = scope else {
+        return Err(Failure::NotFound(format!(
+            "SCOPE {}: no AccessScope of that name in namespace {namespace}: check the name and -n NAMESPACE (kubectl get ascope -A lists them)",
+            request.scope
+        ))
+        .into());
     };
     url(&scope.spec, request.redirect_uri.as_ref())
 }

@@ -2,17 +2,18 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
-use clap::{Parser, Subcommand};
-use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use url::Url;
+
+use crate::{output::Format, user::User};
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 ambiguous, 5 not seen done in time";
 
 /// Manage Roomkeeper's consents and subscriptions.
 #[derive(Parser)]
-#[command(name = "kubectl roomkeeper", bin_name = "kubectl roomkeeper", version)]
+#[command(name = "kubectl roomkeeper", bin_name = "kubectl roomkeeper", version, after_help = EXIT_CODES)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) connection: Connection,
@@ -22,16 +23,29 @@ pub(crate) struct Args {
 
 /// How to reach the cluster.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Connection {
     /// Path to the kubeconfig file; without it KUBECONFIG, then the file in the home folder
     #[arg(long, global = true, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// Name of the kubeconfig context
     #[arg(long, global = true, value_name = "NAME")]
-    context: Option<String>,
+    pub(crate) context: Option<String>,
     /// Namespace; without it that of the context
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
+    /// All namespaces
+    #[arg(short = 'A', long, global = true, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+    /// User name to act as
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub(crate) impersonate: Option<String>,
+    /// Group to act as; repeatable
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "impersonate")]
+    pub(crate) impersonate_groups: Vec<String>,
+    /// Longest time without an answer of the API server, such as 30s or 2m; 0 waits for ever
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pub(crate) request_timeout: Duration,
 }
 
 /// What to do.
@@ -39,8 +53,42 @@ pub(crate) struct Connection {
 pub(crate) enum Command {
     /// Withdraw a user's consent and wait until their calendar is not followed any more
     Unsubscribe(Unsubscribe),
+    /// Say step by step why a user's calendar is followed or not, and what to do
+    Explain(Explain),
+    /// Show or export the register of consents
+    #[command(subcommand)]
+    Consents(Consents),
+    /// Ask Graph whether subscriptions live, and have the calendars read again
+    Resync(Request),
+    /// Renew Graph subscriptions now
+    Renew(Request),
+    /// Overview of AccessScopes, subscriptions and consents, without personal data
+    Status(Status),
     /// Print where a tenant's administrator grants the app registration of an AccessScope its permissions
     AdminConsentUrl(AdminConsentUrl),
+    /// Suspend AccessScopes, wait until their Graph subscriptions have ended, and take the finalizers off; consents stay
+    PrepareUninstall(PrepareUninstall),
+    /// Print the completion script of a shell
+    Completion(Completion),
+}
+
+/// How to print.
+#[derive(clap::Args)]
+pub(crate) struct Output {
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+}
+
+/// Where a change is meant.
+#[derive(clap::Args)]
+pub(crate) struct Choice {
+    /// Only under this AccessScope
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scope: Option<String>,
+    /// Under every AccessScope that knows the user
+    #[arg(long, conflicts_with = "scope")]
+    pub(crate) all_scopes: bool,
 }
 
 /// Whose page.
@@ -57,33 +105,166 @@ pub(crate) struct AdminConsentUrl {
 #[derive(clap::Args)]
 pub(crate) struct Unsubscribe {
     /// User principal name or object id
-    pub(crate) user: String,
+    pub(crate) user: User,
     /// Why: a ticket number or a few words, without personal data; it is kept in the register
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
-    /// Only in this AccessScope; without it in every one of the namespace
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// How long to wait for the end of the subscription at Microsoft, such as 60s or 2m; 0 does not wait
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Whom to explain.
+#[derive(clap::Args)]
+pub(crate) struct Explain {
+    /// User principal name or object id
+    pub(crate) user: User,
+    /// Under this AccessScope; without it under every one that knows the user
     #[arg(long, value_name = "NAME")]
     pub(crate) scope: Option<String>,
-    /// How long to wait for the end of the subscription at Microsoft, in seconds; 0 does not wait
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = parse_seconds)]
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What to do with the register.
+#[derive(Subcommand)]
+pub(crate) enum Consents {
+    /// List ConsentRecords
+    List(ConsentsList),
+    /// Write ConsentRecords to standard output, personal data included
+    Export(ConsentsExport),
+}
+
+/// Which records to list.
+#[derive(clap::Args)]
+pub(crate) struct ConsentsList {
+    /// User principal name or object id; without it everybody
+    pub(crate) user: Option<User>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Which records to export.
+#[derive(clap::Args)]
+pub(crate) struct ConsentsExport {
+    /// User principal name or object id; without it everybody
+    pub(crate) user: Option<User>,
+    /// csv: RFC 4180, with what a spreadsheet would take for a formula made text; json: a list of flat objects, unchanged
+    #[arg(long, value_name = "FORMAT", default_value = "csv")]
+    pub(crate) format: ExportFormat,
+}
+
+/// Formats of the register.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExportFormat {
+    Csv,
+    Json,
+}
+
+/// For whom something is asked for.
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true))]
+pub(crate) struct Request {
+    /// User principal name or object id
+    #[arg(group = "whom")]
+    pub(crate) user: Option<User>,
+    /// Every CalendarSubscription
+    #[arg(long, group = "whom")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
+    /// How long to wait for the answer, such as 60s or 2m; 0 does not wait
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
-    text.trim_end_matches('s').parse().map(Duration::from_secs)
+/// How to show the overview.
+#[derive(clap::Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
-impl Connection {
-    /// A client, and the namespace of the context.
-    pub(crate) async fn client(&self) -> anyhow::Result<(Client, String)> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let kubeconfig = match &self.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path)
-                .with_context(|| format!("--kubeconfig {}: not a readable kubeconfig", path.display()))?,
-            None => Kubeconfig::read().context("no kubeconfig: set --kubeconfig or KUBECONFIG")?,
-        };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.context("kubeconfig")?;
-        let namespace = config.default_namespace.clone();
-        Ok((Client::try_from(config).context("connect to the API server")?, namespace))
+/// How to prepare an uninstallation.
+#[derive(clap::Args)]
+pub(crate) struct PrepareUninstall {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Leave the finalizers on, to suspend only
+    #[arg(long)]
+    pub(crate) keep_finalizers: bool,
+    /// How long to wait for the end of the subscriptions at Microsoft, such as 60s or 10m
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// For which shell.
+#[derive(clap::Args)]
+pub(crate) struct Completion {
+    /// Shell
+    pub(crate) shell: Shell,
+}
+
+/// Time spans as kubectl takes them: seconds without a unit, otherwise s, m or h.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(['s', 'm', 'h']);
+    let unit = match text.strip_prefix(digits) {
+        Some("" | "s") => Some(1),
+        Some("m") => Some(60),
+        Some("h") => Some(3_600),
+        _ => None,
+    };
+    let seconds =
+        digits.parse::<u64>().ok().zip(unit).and_then(|(count, unit): (u64, u64)| count.checked_mul(unit));
+    // A year is more than anybody waits, and far below what overflows a clock.
+    seconds
+        .filter(|seconds| *seconds <= 365 * 86_400)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "write a time such as 45s, 2m or 1h; a number alone is seconds".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_kubectls() {
+        for (text, seconds) in [("0", 0), ("90", 90), ("45s", 45), ("2m", 120), ("1h", 3_600)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)));
+        }
+        for wrong in ["", "s", "-1", "1d", "1ms", "1sm", "99999999999999999999", "9999999h"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for wrong in [
+            &["resync"][..],
+            &["resync", "user1@contoso.example", "--all"],
+            &["unsubscribe", "user1@contoso.example"],
+            &["unsubscribe", "user1", "--reason", "T-1"],
+            &["status", "-A", "-n", "rooms"],
+            &["completion", "tcsh"],
+        ] {
+            let line = std::iter::once("kubectl roomkeeper").chain(wrong.iter().copied());
+            assert!(Args::try_parse_from(line).is_err(), "{wrong:?}");
+        }
     }
 }

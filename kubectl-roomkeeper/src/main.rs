@@ -1,14 +1,29 @@
 //! `kubectl roomkeeper`: what support does about a calendar, in one command.
 
 mod admin_consent_url;
+mod api;
 mod args;
+mod completion;
+mod connection;
+mod consents;
+mod exit;
+mod explain;
+mod output;
+mod prepare_uninstall;
+mod request;
+mod status;
+mod table;
 mod unsubscribe;
+mod user;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Args, Command};
+use crate::{
+    args::{Args, Command},
+    request::Kind,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -18,23 +33,32 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            exit::code(&error)
         }
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
-    let (client, default_namespace) = args.connection.client().await?;
-    let namespace = args.connection.namespace.unwrap_or(default_namespace);
-    match args.command {
-        Command::Unsubscribe(request) => {
-            let outcome = unsubscribe::run(client, &namespace, &request).await?;
-            println!("{outcome}");
-            Ok(())
-        }
+async fn run(mut args: Args) -> anyhow::Result<()> {
+    if let Command::Completion(request) = &args.command {
+        return output::say(&completion::script(request.shell)?);
+    }
+    // What is uninstalled serves every namespace.
+    if matches!(args.command, Command::PrepareUninstall(_)) && args.connection.namespace.is_none() {
+        args.connection.all_namespaces = true;
+    }
+    let cluster = args.connection.cluster().await?;
+    match &args.command {
+        Command::Unsubscribe(request) => unsubscribe::run(&cluster, request).await,
+        Command::Explain(request) => explain::run(&cluster, request).await,
+        Command::Consents(request) => consents::run(&cluster, request).await,
+        Command::Resync(request) => request::run(&cluster, Kind::Resync, request).await,
+        Command::Renew(request) => request::run(&cluster, Kind::Renew, request).await,
+        Command::Status(request) => status::run(&cluster, request).await,
+        Command::PrepareUninstall(request) => prepare_uninstall::run(&cluster, request).await,
         Command::AdminConsentUrl(request) => {
-            println!("{}", admin_consent_url::run(client, &namespace, &request).await?);
-            Ok(())
+            let url = admin_consent_url::run(&cluster, request).await?;
+            output::say(&format!("{url}\n"))
         }
+        Command::Completion(_) => Ok(()),
     }
 }

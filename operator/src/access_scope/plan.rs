@@ -128,7 +128,10 @@ pub fn plan(scope: &Validated, world: &World, now: Timestamp) -> Plan {
 
 fn finalizer(scope: &Validated, world: &World, now: Timestamp) -> Finalizer {
     let (at, true) = (scope.deleted_at, scope.has_finalizer) else {
-        return if scope.deleted_at.is_none() { Finalizer::Add } else { Finalizer::Keep };
+        // A suspended scope whose subscriptions have ended has nothing that it would stand for: who took it off before an
+        // uninstallation does not find it back.
+        let needless = scope.deleted_at.is_some() || (scope.suspend && world.remote == 0);
+        return if needless { Finalizer::Keep } else { Finalizer::Add };
     };
     let Some(at) = at else { return Finalizer::Keep };
     let waits_since = world.progress_at.map_or(at, |progress| progress.max(at));

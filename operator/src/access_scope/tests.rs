@@ -200,3 +200,17 @@ fn a_scope_goes_after_its_subscriptions_or_by_force_or_in_the_end() {
     scope.has_finalizer = false;
     assert_eq!(finalizer(&scope, &living), Finalizer::Keep, "other finalizers are others' business");
 }
+
+#[test]
+fn a_finalizer_taken_off_a_suspended_scope_stays_off_once_nothing_is_left_to_end() {
+    let mut bare = scope();
+    bare.has_finalizer = false;
+    let finalizer = |scope: &Validated, remote| {
+        let world = World { remote, ..world(None, None) };
+        plan(scope, &world, now()).finalizer
+    };
+    assert_eq!(finalizer(&bare, 0), Finalizer::Add);
+    bare.suspend = true;
+    assert_eq!(finalizer(&bare, 0), Finalizer::Keep);
+    assert_eq!(finalizer(&bare, 1), Finalizer::Add);
+}

@@ -99,6 +99,11 @@ impl Validated {
 
 /// The value that asks for a run, cut to what fits into the status.
 pub fn requested(object: &impl kube::ResourceExt) -> Option<String> {
-    let value = object.annotations().get(annotation::RECONCILE_REQUESTED_AT)?;
+    asked_by(object, annotation::RECONCILE_REQUESTED_AT)
+}
+
+/// The value of an annotation that asks for something, cut to what fits into the status.
+pub fn asked_by(object: &impl kube::ResourceExt, name: &str) -> Option<String> {
+    let value = object.annotations().get(name)?;
     Some(value.chars().take(128).collect())
 }

@@ -9,7 +9,7 @@ use roomkeeper_crds::{
 };
 
 use super::{
-    plan::{Denial, Verdict, WaitingOn},
+    plan::{AUTHORIZED, Denial, Verdict, WaitingOn},
     resync,
     validate::Validated,
 };
@@ -79,6 +79,9 @@ pub fn report(
             status.resync = Some(resync::requested(&status, ResyncReason::Requested, now));
         }
     }
+    if object.asks_to_renew() && answers_renewal(&seen, now) {
+        status.last_handled_renew_at.clone_from(&object.renew_requested);
+    }
     match verdict {
         Verdict::Allowed(grant) => {
             status.consent =
@@ -113,6 +116,13 @@ pub fn report(
     }
     summary::put(conditions, summary, generation, now);
     status
+}
+
+/// Whether what was seen answers a person who asked for a renewal: it was just authorised, or there is nothing to renew.
+fn answers_renewal(seen: &Seen, now: Timestamp) -> bool {
+    let Seen::Lives { subscription, .. } = seen else { return true };
+    let authorized_at = subscription.authorized_at.as_ref().map(|at| at.0);
+    authorized_at.is_some_and(|at| now.duration_since(at) < AUTHORIZED)
 }
 
 fn desired(type_: Type, status: Status, reason: &'static str, message: impl Into<String>) -> Desired {

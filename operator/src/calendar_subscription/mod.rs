@@ -177,7 +177,8 @@ async fn steps(
     for _ in 0..STEPS {
         let world = dereference::dereference(context, &object, now);
         let plan = plan::plan(&object, &world, now);
-        let attempt = Attempt::of((&plan.action, object.generation, &object.requested));
+        let attempt =
+            Attempt::of((&plan.action, object.generation, &object.requested, &object.renew_requested));
         if plan.action != Action::None
             && let Some(left) = context.holds.remaining(&object.uid, attempt)
         {

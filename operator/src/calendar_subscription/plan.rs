@@ -25,7 +25,7 @@ const UNDECIDED: Duration = Duration::from_mins(1);
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// An authorisation that Graph was sent covers what is asked for within this time after it: Graph wants no second one.
-const AUTHORIZED: SignedDuration = SignedDuration::from_mins(10);
+pub const AUTHORIZED: SignedDuration = SignedDuration::from_mins(10);
 
 /// A subscription with less than this left is renewed when Graph asks to authorise it: renewing authorises as well.
 const RENEW_INSTEAD: SignedDuration = SignedDuration::from_hours(24);
@@ -221,11 +221,19 @@ pub struct Plan {
 /// Plans.
 pub fn plan(object: &Validated, world: &World, now: Timestamp) -> Plan {
     let verdict = verdict(object, world);
-    let action =
-        if object.has_finalizer { action(object, world, &verdict, now) } else { Action::AddFinalizer };
+    let action = if object.has_finalizer {
+        action(object, world, &verdict, now)
+    } else if world.scope == Scope::Suspended && remove(object, world) == Action::None {
+        // Nothing is there that it would stand for: who took it off before an uninstallation does not find it back.
+        Action::None
+    } else {
+        Action::AddFinalizer
+    };
     let renewal = object.remote.map(|remote| renewal_due(object, world, &remote));
     // Without a subscription neither of these is due.
-    let due = [renewal, silent_at(object, world), periodic_at(object, world), horizon_at(object, world)];
+    let asked = object.remote.filter(|_| object.asks_to_renew()).and_then(|_| rested_at(object, world));
+    let due =
+        [renewal, asked, silent_at(object, world), periodic_at(object, world), horizon_at(object, world)];
     let due = due.into_iter().flatten().min();
     let due = due.map(|due| due.duration_since(now));
     let next = match (&verdict, due) {
@@ -391,7 +399,8 @@ fn maintain(object: &Validated, world: &World, now: Timestamp) -> Maintenance {
             Maintenance::Do(Action::Tell(Finding::Gap))
         };
     }
-    if renewal_due(object, world, &remote) <= now {
+    let rested = rested_at(object, world).is_none_or(|rested| rested <= now);
+    if renewal_due(object, world, &remote) <= now || (object.asks_to_renew() && rested) {
         return Maintenance::Do(Action::Renew(remote.id));
     }
     if asks(LifecycleEvent::ReauthorizationRequired) {
@@ -431,11 +440,15 @@ fn horizon_at(object: &Validated, world: &World) -> Option<Timestamp> {
 /// When the known subscription is renewed: at its time, but not so soon after an authorisation as Graph does not want, unless
 /// its end is too near to wait.
 fn renewal_due(object: &Validated, world: &World, remote: &Remote) -> Timestamp {
-    let rested = authorized_at(object, world).and_then(|at| at.checked_add(AUTHORIZED).ok());
-    match rested {
+    match rested_at(object, world) {
         Some(rested) if remote.expires_at.duration_since(rested) >= AUTHORIZED => remote.renew_at.max(rested),
         _ => remote.renew_at,
     }
+}
+
+/// From when Graph may be sent another authorisation.
+fn rested_at(object: &Validated, world: &World) -> Option<Timestamp> {
+    authorized_at(object, world)?.checked_add(AUTHORIZED).ok()
 }
 
 fn authorized_at(object: &Validated, world: &World) -> Option<Timestamp> {

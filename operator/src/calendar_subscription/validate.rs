@@ -7,7 +7,10 @@ use roomkeeper_crds::{
 };
 use roomkeeper_graph::{SubscriptionId, UserId};
 
-use crate::{access_scope::validate::requested, key::Key};
+use crate::{
+    access_scope::validate::{asked_by, requested},
+    key::Key,
+};
 
 /// A CalendarSubscription whose fields hold what they should.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +29,8 @@ pub struct Validated {
     pub has_finalizer: bool,
     /// Value of the annotation that asks for a run.
     pub requested: Option<String>,
+    /// Value of the annotation that asks for a renewal.
+    pub renew_requested: Option<String>,
     /// The AccessScope.
     pub scope: Key,
     /// The user as written: principal name or object id.
@@ -83,6 +88,7 @@ pub fn validate(object: &CalendarSubscription) -> Result<Validated, ValidateErro
             .iter()
             .any(|present| present == annotation::FINALIZER_GRAPH_SUBSCRIPTION),
         requested: requested(object),
+        renew_requested: asked_by(object, annotation::RENEW_REQUESTED_AT),
         scope: Key::new(&key.namespace, &object.spec.scope_ref.name),
         user: object.spec.user.clone(),
         suspend: object.spec.suspend,
@@ -95,6 +101,11 @@ pub fn validate(object: &CalendarSubscription) -> Result<Validated, ValidateErro
 }
 
 impl Validated {
+    /// Whether a person asks for a renewal that was not answered yet.
+    pub fn asks_to_renew(&self) -> bool {
+        self.renew_requested.is_some() && self.renew_requested != self.status.last_handled_renew_at
+    }
+
     /// The same object after a step that led to another status.
     ///
     /// # Errors

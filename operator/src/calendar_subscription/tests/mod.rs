@@ -312,6 +312,52 @@ fn what_lives_is_renewed_verified_or_made_anew() {
 }
 
 #[test]
+fn a_person_who_asks_for_a_renewal_is_answered_once() {
+    let mut asked = living();
+    asked.renew_requested = Some("1".to_owned());
+    assert_eq!(action(&asked, &world()), Action::Renew(id(1)), "nobody knows when it was authorised");
+    let verdict = Verdict::Allowed(grant());
+    let error = refused(Purpose::RenewSubscription, 503, Decision::Retry);
+    let failed = settle(&asked, &verdict, Outcome::Failed(error), now()).status;
+    assert_eq!(failed.last_handled_renew_at, None, "tried again");
+    let renewed = Outcome::Lives(graph_subscription(1, "2026-11-30T10:00:00Z"), How::Renewed);
+    let renewed = settle(&asked, &verdict, renewed, now()).status;
+    assert_eq!(renewed.last_handled_renew_at.as_deref(), Some("1"));
+    let mut after = asked.clone().with(renewed).unwrap();
+    assert_eq!(action(&after, &world()), Action::None);
+
+    after.renew_requested = Some("2".to_owned());
+    assert_eq!(action(&after, &world()), Action::None, "authorised just now: Graph wants no second one");
+    let covered = settle(&after, &verdict, Outcome::Nothing, now()).status;
+    assert_eq!(covered.last_handled_renew_at.as_deref(), Some("2"), "the authorisation before answers it");
+    let later = now() + Duration::from_mins(10);
+    assert_eq!(plan(&after, &world(), later).action, Action::Renew(id(1)));
+
+    let mut without = resolved();
+    without.renew_requested = Some("3".to_owned());
+    let denied = Verdict::Denied(Denial::AwaitingConsent);
+    let nothing = settle(&without, &denied, Outcome::Nothing, now()).status;
+    assert_eq!(nothing.last_handled_renew_at.as_deref(), Some("3"), "there is nothing to renew");
+}
+
+#[test]
+fn a_finalizer_taken_off_under_a_suspended_scope_stays_off_until_there_is_something_to_end() {
+    let bare = |mut object: Validated| {
+        object.has_finalizer = false;
+        object
+    };
+    let suspended = World { scope: Scope::Suspended, ..world() };
+    assert_eq!(action(&bare(resolved()), &suspended), Action::None);
+    assert_eq!(action(&bare(living()), &suspended), Action::AddFinalizer);
+    let seen = World { sightings: Some(vec![Sighting { id: id(2), current: true }]), ..suspended };
+    assert_eq!(action(&bare(resolved()), &seen), Action::AddFinalizer);
+    assert_eq!(action(&bare(resolved()), &world()), Action::AddFinalizer, "it goes on");
+    let mut alone = bare(resolved());
+    alone.suspend = true;
+    assert_eq!(action(&alone, &world()), Action::AddFinalizer, "only where the whole scope rests");
+}
+
+#[test]
 fn what_a_sweep_saw_leads_to_exactly_one() {
     let seen = |list: &[(u128, bool)]| World {
         sightings: Some(

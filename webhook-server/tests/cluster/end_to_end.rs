@@ -23,7 +23,7 @@ const START: Duration = Duration::from_secs(30);
 static KEYS: OnceCell<BTreeMap<String, ByteString>> = OnceCell::const_new();
 
 /// The Secret that the operator makes on its first start.
-async fn client_state_keys(cluster: &Cluster) -> KeyRing {
+pub async fn client_state_keys(cluster: &Cluster) -> KeyRing {
     let data = KEYS
         .get_or_init(|| async {
             let data = KeyRing::generate().unwrap();
@@ -37,16 +37,25 @@ async fn client_state_keys(cluster: &Cluster) -> KeyRing {
     KeyRing::from_secret(&Secret { data: Some(data.clone()), ..Secret::default() }).unwrap()
 }
 
-struct Webhook {
+pub struct Webhook {
     process: Supervised,
-    public: String,
+    pub public: String,
     admin: String,
-    client: reqwest::Client,
+    pub client: reqwest::Client,
     folder: ScratchDir,
 }
 
 impl Webhook {
     async fn start(world: &World, authority: &Authority) -> Self {
+        Self::start_with(world, authority, |_, program| program).await
+    }
+
+    /// With more arguments; files for them can be put into the folder given.
+    pub async fn start_with(
+        world: &World,
+        authority: &Authority,
+        more: impl FnOnce(&Path, Program) -> Program,
+    ) -> Self {
         let folder = scratch_dir("webhook").unwrap();
         let path = |name: &str| folder.path().join(name);
         let certificate = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -77,6 +86,7 @@ impl Webhook {
             .arg(path("queue"))
             .arg("--audit-dir")
             .arg(path("audit"));
+        let program = more(folder.path(), program);
         let process = Supervised::spawn(program, &path("webhook.log")).unwrap();
         let public = process.wait_line("public listening on ", START).await.unwrap();
         let admin = process.wait_line("admin listening on ", START).await.unwrap();

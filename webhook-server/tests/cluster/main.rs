@@ -9,6 +9,7 @@
     unreachable_pub
 )]
 
+mod addin;
 mod authority;
 mod calendar;
 mod cluster;

@@ -25,7 +25,7 @@ enum Part {
 
 /// Why a template cannot be filled in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FillError {
+pub(super) enum FillError {
     /// There is no such setting.
     #[error("there is no setting for the placeholder {{{{{0}}}}}")]
     Missing(String),

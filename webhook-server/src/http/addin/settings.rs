@@ -95,7 +95,7 @@ pub enum SettingsError {
 
 /// Values of one scope, without those that its AccessScope says.
 #[derive(Clone, Debug)]
-pub struct ScopeSettings {
+pub(super) struct ScopeSettings {
     pub(super) namespace: String,
     pub(super) scope: String,
     pub(super) values: BTreeMap<String, String>,

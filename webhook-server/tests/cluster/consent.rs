@@ -8,7 +8,7 @@ use axum::{
     http::{Method, Request, StatusCode, header},
 };
 use kube::{
-    Api, ResourceExt,
+    Api, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use prometheus::Registry;
@@ -450,7 +450,7 @@ async fn users_withdraw_where_the_scope_lets_them() {
         assert_eq!(withdrawn.by, "system:serviceaccount:roomkeeper-system:roomkeeper-webhook");
         assert_eq!(withdrawn.reason, "withdrawn by the user in the add-in");
     }
-    let mut names: Vec<_> = records.iter().map(ResourceExt::name_any).collect();
+    let mut names: Vec<_> = records.iter().map(kube::ResourceExt::name_any).collect();
     let mut withdrawals = office.withdrawals();
     names.sort_unstable();
     withdrawals.sort_unstable();

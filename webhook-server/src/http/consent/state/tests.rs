@@ -22,7 +22,7 @@ spec:
 
 /// With conditions such as `Allowed=False/OutOfScope`, by that consent.
 fn subscription(conditions: &str, consent: &str) -> CalendarSubscription {
-    let conditions: String = conditions
+    let conditions: Vec<String> = conditions
         .split_whitespace()
         .map(|one| {
             let (type_, rest) = one.split_once('=').unwrap();
@@ -32,7 +32,8 @@ fn subscription(conditions: &str, consent: &str) -> CalendarSubscription {
             )
         })
         .collect();
-    let conditions = if conditions.is_empty() { " []\n".to_owned() } else { format!("\n{conditions}") };
+    let conditions =
+        if conditions.is_empty() { " []\n".to_owned() } else { format!("\n{}", conditions.concat()) };
     serde_yaml::from_str(&format!(
         "
 metadata: {{name: user1, namespace: contoso}}
@@ -54,7 +55,7 @@ fn the_first_state_that_fits() {
     let stands = || vec![record(1, now, false)];
     let sub = |conditions| Some(subscription(conditions, "consent-1"));
     let lives = "Allowed=True/ConsentGranted Subscribed=True/Created";
-    for (state, records, subscription) in [
+    for (state, records, subscription) in vec![
         (State::Asked, vec![], None),
         (State::Asked, vec![], sub(lives)),
         (State::Withdrawn, vec![record(1, now, true)], None),
@@ -103,7 +104,7 @@ fn a_pause_shows_before_everything_that_a_consent_leads_to() {
 
 #[test]
 fn of_several_consents_the_one_to_the_current_notice_is_shown() {
-    let name = |records: &[ConsentRecord], notice| standing(records, notice).map(|record| record.name_any());
+    let name = |records: &[ConsentRecord], notice| standing(records, notice).map(kube::ResourceExt::name_any);
     let both = [record(1, "2025-07", false), record(2, "2026-01", false)];
     assert_eq!(name(&both, "2026-01").as_deref(), Some("consent-2"));
     assert_eq!(name(&both, "2025-07").as_deref(), Some("consent-1"), "a notice that was taken back");

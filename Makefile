@@ -87,6 +87,11 @@ chart: prerequisites ## Lint, goldens and refusals of the chart, kubeconform, he
 	echo "chart: compiling the tests and running them"; \
 	cd e2e/chart && go vet && HELM="$$tools/helm" KUBECONFORM="$$tools/kubeconform" go test
 
+.PHONY: addin
+addin: ## Build the consent page and test it in Chromium; needs node, npm, chromium and chromedriver
+	@for tool in node npm $${CHROMIUM:-chromium} $${CHROMEDRIVER:-chromedriver}; do command -v "$$tool" >/dev/null || { echo "make: $$tool is missing: install $$tool and run this again (Debian: nodejs, npm, chromium, chromium-driver)" >&2; exit 1; }; done
+	cd addin && npm ci --no-audit --no-fund && npm test
+
 .PHONY: policy
 policy:
 	$(CARGO) run --quiet --locked -p dependency-policy

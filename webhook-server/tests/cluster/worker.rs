@@ -385,7 +385,7 @@ async fn without_an_audit_nothing_is_concluded() {
 
 /// The worker's client may do what it does, and no more.
 #[tokio::test]
-async fn the_worker_may_not_delete_records_nor_touch_consents() {
+async fn the_worker_may_delete_neither_records_nor_consents_and_takes_no_withdrawal_back() {
     let world = World::new("rights").await;
     let refused = |error: kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
     let client: Client = world.cluster.webhook.clone();
@@ -398,9 +398,18 @@ async fn the_worker_may_not_delete_records_nor_touch_consents() {
     other.metadata = kube::core::ObjectMeta { name: Some("other".to_owned()), ..Default::default() };
     assert!(refused(subscriptions.create(&PostParams::default(), &other).await.unwrap_err()));
     let consents: Api<roomkeeper_crds::ConsentRecord> = Api::namespaced(client, &world.namespace);
-    let withdraw = Patch::Merge(json!({"spec": {"withdrawn": null}}));
     let name = world.consent.metadata.name.as_deref().unwrap();
-    assert!(refused(consents.patch(name, &PatchParams::default(), &withdraw).await.unwrap_err()));
+    assert!(refused(consents.delete(name, &DeleteParams::default()).await.unwrap_err()));
+    let withdrawn = json!({"at": "2026-11-24T10:00:00Z", "by": "webhook", "reason": "T-1"});
+    let patch = async |withdrawn: &serde_json::Value| {
+        let patch = Patch::Merge(json!({"spec": {"withdrawn": withdrawn}}));
+        consents.patch(name, &PatchParams::default(), &patch).await
+    };
+    patch(&withdrawn).await.unwrap();
+    let kube::Error::Api(status) = patch(&serde_json::Value::Null).await.unwrap_err() else {
+        panic!("not the API server's answer")
+    };
+    assert!(status.message.contains("withdrawn is set once"), "{}", status.message);
 }
 
 pub fn lifecycle(world: &World, events: LifecycleEvents) -> Item {

@@ -310,12 +310,20 @@ fn note_conflicts(context: &Context, record: &Validated, world: &World, bookings
     }
 }
 
+/// Writes the status if it is another one than before. What the API server answers is in the cache before the next look: one that came
+/// from the event of an earlier write would send the same call once more.
 async fn write(context: &Context, object: &BookingRecord, status: &BookingRecordStatus) -> Result<(), Error> {
     let before = object.status.as_ref();
     if before == Some(status) {
         return Ok(());
     }
-    api::apply_status(&context.process, object, status).await.map_err(Error::Status)?;
+    let written =
+        api::apply_status_to(&context.process, object, None, status).await.map_err(Error::Status)?;
+    if let Some(written) = written
+        && context.bookings.answered(&written, written.terms())
+    {
+        written.changed(&Key::of(&written), context);
+    }
     let conditions = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
     context.process.events.transition(object, conditions, &status.conditions).await;
     Ok(())

@@ -9,7 +9,10 @@ use kube::{
 };
 use prometheus::Registry;
 use reqwest::Method;
-use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord, condition::Type};
+use roomkeeper_crds::{
+    AccessScope, BookingRecord, CalendarSubscription, ConsentRecord, booking_record::ProductState,
+    condition::Type,
+};
 use roomkeeper_graph::{
     audit::FileAudit,
     http::{Http, HttpSettings},
@@ -28,10 +31,11 @@ use roomkeeper_operator::{
     calendar_subscription::{bulk::Bursts, horizon::Horizons, sightings::Sightings, watched::Watched},
     clock::Clock,
     context::{Context, Process},
-    controller,
+    controller::{self, Reconcile as _},
     events::Events,
     holds::Holds,
     kept::Kept,
+    key::Key,
     keys,
     lease::{Election, LeaderDeadline},
     metrics::Metrics,
@@ -43,27 +47,35 @@ use tokio::{sync::mpsc::unbounded_channel, task::JoinHandle, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bookings,
     graph::Connected,
+    product::Product,
     site::until,
     subscriptions::merge,
     world::{USER, consent, subscription},
 };
 
-/// An operator within this process, one of whose watches can be stopped.
+/// An operator within this process, two of whose watches can be stopped. Its BookingRecords wait until the test has them looked at.
 struct Within {
     context: Arc<Context>,
     watch: JoinHandle<()>,
+    bookings: JoinHandle<()>,
     _tasks: JoinSet<()>,
 }
 
 impl Within {
     async fn start(connected: &Connected) -> Self {
+        Self::with(connected, &[]).await
+    }
+
+    async fn with(connected: &Connected, further: &[String]) -> Self {
         let site = &connected.site;
         let audit = site.folder.path().join("audit-within");
         let flags = ["operator", "--namespace", &site.namespace, "--watch-namespace", &site.namespace];
         let more = ["--identity", "within", "--audit-dir", audit.to_str().unwrap()];
         let own = connected.flags();
-        let all = flags.into_iter().chain(more).chain(own.iter().map(String::as_str));
+        let own = own.iter().chain(further).map(String::as_str);
+        let all = flags.into_iter().chain(more).chain(own);
         let settings = Args::parse_from(all).settings().unwrap();
 
         let health = Health::new();
@@ -92,7 +104,8 @@ impl Within {
             events: Events::new(kube.clone(), "within"),
             user_name: "within".to_owned(),
             audit,
-            booking: BookingClient::new(None, deadline.clone(), metrics.clone()).unwrap(),
+            booking: BookingClient::new(settings.booking_ca.as_deref(), deadline.clone(), metrics.clone())
+                .unwrap(),
             products: Products::default(),
             deadline,
             metrics,
@@ -128,7 +141,7 @@ impl Within {
         tasks.spawn(async move { election.keep().await });
         tasks.spawn(follow::<AccessScope>(Arc::clone(&context)));
         tasks.spawn(follow::<ConsentRecord>(Arc::clone(&context)));
-        tasks.spawn(follow::<BookingRecord>(Arc::clone(&context)));
+        let bookings = tokio::spawn(follow::<BookingRecord>(Arc::clone(&context)));
         let watch = tokio::spawn(follow::<CalendarSubscription>(Arc::clone(&context)));
         context.scopes.complete().await;
         context.subscriptions.complete().await;
@@ -145,7 +158,7 @@ impl Within {
             subscription_requests,
             draining,
         ));
-        Self { context, watch, _tasks: tasks }
+        Self { context, watch, bookings, _tasks: tasks }
     }
 
     /// A scope, and a CalendarSubscription without a consent, from which on its watch tells of nothing more. Returns the
@@ -157,7 +170,7 @@ impl Within {
             .site
             .condition::<CalendarSubscription>("written", Type::Allowed, "False/AwaitingConsent")
             .await;
-        let key = roomkeeper_operator::key::Key::of(&object);
+        let key = Key::of(&object);
         until("the cache", async || match self.context.subscriptions.get(&key) {
             Some(kept) if kept.metadata.resource_version == object.metadata.resource_version => Ok(()),
             other => Err(format!("{other:?}")),
@@ -166,6 +179,43 @@ impl Within {
         self.watch.abort();
         (scope_uid, object)
     }
+}
+
+/// The events of the operator's own status writes are late: what it has done it knows without them.
+#[tokio::test]
+async fn a_booking_made_a_moment_ago_is_not_made_again() {
+    let connected = Connected::new(1).await;
+    let site = &connected.site;
+    let product = Product::start(site).await;
+    let host = product.origin.strip_prefix("https://").unwrap();
+    let flags = ["--allowed-host", host, "--booking-ca", product.ca.to_str().unwrap()].map(str::to_owned);
+    let within = Within::with(&connected, &flags).await;
+    site.apply(&bookings::scope(&product.origin)).await;
+    let (from, to) = bookings::tomorrow();
+    site.apply(&bookings::record("one", &from, &to, "room-1")).await;
+    let key = Key::new(&site.namespace, "one");
+    let kept = async || within.context.bookings.get(&key).ok_or_else(|| "not there yet".to_owned());
+    until("the record", kept).await;
+    until("the scope", async || {
+        let scope = within.context.scopes.get(&Key::new(&site.namespace, "contoso"));
+        scope.map(drop).ok_or_else(|| "not there yet".to_owned())
+    })
+    .await;
+    within.bookings.abort();
+    let look = async || {
+        let record = within.context.bookings.get(&key).unwrap();
+        record.reconcile(Arc::clone(&within.context)).await.unwrap();
+        let states =
+            site.api::<BookingRecord>().get("one").await.unwrap().status.unwrap_or_default().bookings;
+        match states.first().map(|booking| booking.state) {
+            Some(ProductState::Accepted) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    until("the booking", look).await;
+    assert_eq!(product.writes().await, 1);
+    look().await.unwrap();
+    assert_eq!(product.writes().await, 1);
 }
 
 #[tokio::test]

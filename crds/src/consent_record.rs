@@ -137,13 +137,16 @@ pub struct Withdrawn {
 }
 
 /// What the operator did about the consent.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ConsentRecordStatus {
     /// The CalendarSubscription that follows from this consent. Set once: deleting that one does not bring it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub subscription: Option<String>,
+    /// When the operator entered the withdrawal in the audit, whoever made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawal_audited_at: Option<Time>,
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, api::PostParams};
 use roomkeeper_crds::{
@@ -9,7 +10,10 @@ use roomkeeper_crds::{
     calendar_subscription::{OnDelete, ScopeRef},
 };
 
-use roomkeeper_graph::{Cause, audit::AuditEntry};
+use roomkeeper_graph::{
+    Cause, UserId,
+    audit::{AuditEntry, AuditError},
+};
 
 use super::{Error, plan::NewSubscription, retention::leaves_at};
 use crate::{
@@ -65,6 +69,36 @@ pub async fn create(context: &Context, new: &NewSubscription) -> Result<bool, Ap
         }
         Err(error) => Err(error),
     }
+}
+
+/// Enters the withdrawal of a record in the audit.
+///
+/// # Errors
+/// When it cannot be written.
+pub async fn audit(
+    context: &Context,
+    key: &Key,
+    record: &ConsentRecord,
+    now: Timestamp,
+) -> Result<(), AuditError> {
+    let scope = format!("{}/{}", key.namespace, record.spec.scope.name);
+    let entry = match record.spec.user.id.parse::<UserId>() {
+        Ok(user_id) => AuditEntry::ConsentWithdrawn {
+            time: now,
+            scope,
+            tenant_id: record.spec.scope.tenant_id.clone(),
+            user_id,
+            consent: key.name.clone(),
+        },
+        // The schema lets nothing else in; the withdrawal of a record from elsewhere is entered all the same.
+        Err(_) => AuditEntry::Note {
+            time: now,
+            scope,
+            caused_by: Cause::new(format!("ConsentRecord/{key}")),
+            text: "the consent was withdrawn; the id of its user is none".to_owned(),
+        },
+    };
+    context.process.audit.record(entry).await
 }
 
 /// Deletes the record of a consent that was withdrawn longer than `kept` ago, or says when to look again. The audit entry comes first.

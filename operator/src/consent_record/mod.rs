@@ -8,6 +8,7 @@ pub mod retention;
 
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use roomkeeper_crds::{ConsentRecord, ConsentRecordStatus};
 use roomkeeper_graph::audit::AuditError;
@@ -21,6 +22,7 @@ use crate::{
     controller::Reconcile,
     kept::Kept,
     key::Key,
+    summary::whole_seconds,
     watch::Follow,
 };
 
@@ -74,6 +76,7 @@ impl Reconcile for ConsentRecord {
         let world = dereference::dereference(&context, &key, &self);
         let subscription = match plan::plan(&key, &self, &world, context.process.clock.now()) {
             Plan::Nothing => return Ok(Duration::MAX),
+            Plan::Audit => return audit(&context, &key, &self).await,
             Plan::Wait(wait) => return Ok(wait),
             Plan::Erase(kept) => return apply::erase(&context, &key, kept).await,
             Plan::Note(name) => name,
@@ -85,8 +88,9 @@ impl Reconcile for ConsentRecord {
                 new.key.name
             }
         };
-        let status = ConsentRecordStatus { subscription: Some(subscription) };
-        api::apply_status(&context.process, &self, &status).await.map_err(Error::Status)?;
+        let before = self.status.clone().unwrap_or_default();
+        let status = ConsentRecordStatus { subscription: Some(subscription), ..before };
+        write(&context, &self, &status).await?;
         Ok(Duration::MAX)
     }
 
@@ -96,4 +100,25 @@ impl Reconcile for ConsentRecord {
             Error::Audit(_) => false,
         }
     }
+}
+
+/// Whoever withdrew it, by kubectl as well: the withdrawal is in the audit, and that is noted. What must still be done with the record
+/// follows with the event of the note.
+async fn audit(context: &Context, key: &Key, record: &ConsentRecord) -> Result<Duration, Error> {
+    let now = context.process.clock.now();
+    apply::audit(context, key, record, now).await?;
+    let before = record.status.clone().unwrap_or_default();
+    let status = ConsentRecordStatus { withdrawal_audited_at: Some(Time(whole_seconds(now))), ..before };
+    write(context, record, &status).await?;
+    Ok(Duration::MAX)
+}
+
+/// What the API server answers is in the cache before the next look, so that nothing is entered twice because an event is late.
+async fn write(context: &Context, record: &ConsentRecord, status: &ConsentRecordStatus) -> Result<(), Error> {
+    let written =
+        api::apply_status_to(&context.process, record, None, status).await.map_err(Error::Status)?;
+    if let Some(written) = written {
+        context.consents.answered(&written, written.terms());
+    }
+    Ok(())
 }

@@ -22,6 +22,8 @@ pub struct World {
 pub enum Plan {
     /// Nothing.
     Nothing,
+    /// Enter the withdrawal in the audit, and note that.
+    Audit,
     /// Nothing before this time has passed.
     Wait(Duration),
     /// It leaves the register, unless it was changed more recently than this time ago.
@@ -49,7 +51,8 @@ pub fn plan(key: &Key, record: &ConsentRecord, world: &World, now: Timestamp) ->
         return Plan::Nothing;
     }
     if record.spec.withdrawn.is_some() {
-        return ended(record, world, now);
+        let audited = record.status.as_ref().is_some_and(|status| status.withdrawal_audited_at.is_some());
+        return if audited { ended(record, world, now) } else { Plan::Audit };
     }
     let noted = record.status.as_ref().is_some_and(|status| status.subscription.is_some());
     if noted {
@@ -128,7 +131,8 @@ mod tests {
         withdrawn.spec.withdrawn = Some(
             serde_yaml::from_str("{at: \"2026-11-23T11:00:00Z\", by: support, reason: ticket 1}").unwrap(),
         );
-        assert_eq!(plan_for(&withdrawn, &world()), Plan::Nothing);
+        assert_eq!(plan_for(&withdrawn, &world()), Plan::Audit);
+        assert_eq!(plan_for(&withdrawn, &World::default()), Plan::Audit, "whatever has become of the scope");
         let mut by_hand = world();
         by_hand.scope.as_mut().unwrap().spec.consent.create_subscriptions = false;
         assert_eq!(plan_for(&record(), &by_hand), Plan::Nothing);
@@ -140,6 +144,8 @@ mod tests {
         withdrawn.spec.withdrawn = Some(
             serde_yaml::from_str("{at: \"2026-11-26T09:00:00Z\", by: support, reason: ticket 1}").unwrap(),
         );
+        let audited = serde_yaml::from_str("{withdrawalAuditedAt: \"2026-11-26T09:00:01Z\"}").unwrap();
+        withdrawn.status = Some(audited);
         assert_eq!(plan_for(&withdrawn, &world()), Plan::Nothing);
         let kept = |text: &str| {
             let mut world = world();

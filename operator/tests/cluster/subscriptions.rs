@@ -74,6 +74,15 @@ async fn a_consent_leads_to_a_subscription_and_its_withdrawal_ends_it_for_good()
     connected.living(USER, 0).await;
     connected.site.condition::<CalendarSubscription>(&name, Type::Ready, "True/ConsentWithdrawn").await;
 
+    // Whoever withdraws it, and however: the audit has it, once.
+    until("the withdrawal is audited", async || {
+        let record = connected.site.api::<ConsentRecord>().get("consent-1").await.unwrap();
+        let status = record.status.unwrap_or_default();
+        status.withdrawal_audited_at.clone().map(drop).ok_or_else(|| format!("{status:?}"))
+    })
+    .await;
+    assert_eq!(operator.audit_text().matches("\"type\":\"consentWithdrawn\"").count(), 1);
+
     // GitOps applies its own object for the same user: it changes nothing.
     let posts = connected.graph.requests("POST", "/subscriptions").await.len();
     merge::<CalendarSubscription>(

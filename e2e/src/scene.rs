@@ -106,6 +106,16 @@ impl Scene {
         .await
     }
 
+    /// Waits until so many subscriptions at Graph are for the calendar of a user of the world.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub async fn living(&self, number: usize, count: usize) -> anyhow::Result<()> {
+        let user = world::user_id(number);
+        let look = async || Ok((self.system.graph.subscriptions_of(&user).await? == count).then_some(()));
+        wait::until(&format!("{count} subscriptions of user {number}"), WAIT, look).await
+    }
+
     /// The record of an event.
     ///
     /// # Errors

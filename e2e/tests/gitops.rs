@@ -95,14 +95,6 @@ impl Stage {
         .unwrap()
     }
 
-    /// Waits until so many subscriptions at Graph are for that user.
-    async fn living(&self, number: usize, count: usize) {
-        let user = world::user_id(number);
-        let look =
-            async || Ok((self.scene.system.graph.subscriptions_of(&user).await? == count).then_some(()));
-        wait::until(&format!("{count} subscriptions of user {number}"), WAIT, look).await.unwrap();
-    }
-
     async fn gone(&self, name: &str) {
         let look = async || Ok(self.subscriptions().get_opt(name).await?.is_none().then_some(()));
         wait::until(&format!("{name} to be gone"), WAIT, look).await.unwrap();
@@ -148,11 +140,11 @@ async fn a_pipeline_neither_subscribes_anybody_without_consent_nor_fights_the_op
     let types: Vec<String> =
         waiting.status.unwrap().conditions.into_iter().map(|condition| condition.type_).collect();
     assert!(!types.iter().any(|one| one == "Stalled" || one == "Reconciling"), "{types:?}");
-    stage.living(1, 0).await;
+    stage.scene.living(1, 0).await.unwrap();
 
     stage.scene.consent(&stage.scope_uid, 1).await.unwrap();
     stage.says("user1", Type::Subscribed, "True/Created").await;
-    stage.living(1, 1).await;
+    stage.scene.living(1, 1).await.unwrap();
 
     // Applied again it is the same object: nothing for a pipeline to report, and nothing for the operator to do.
     let posts = stage.posts().await;
@@ -173,11 +165,11 @@ async fn a_pipeline_neither_subscribes_anybody_without_consent_nor_fights_the_op
     // Self-heal: what a person changes by hand is put back, and the operator follows both ways.
     let suspend = Patch::Merge(json!({"spec": {"suspend": true}}));
     stage.subscriptions().patch("user1", &PatchParams::default(), &suspend).await.unwrap();
-    stage.living(1, 0).await;
+    stage.scene.living(1, 0).await.unwrap();
     let mut wanted = subscription("user1", 1);
     wanted["spec"]["suspend"] = json!(false);
     flux.sync(&wanted).await;
-    stage.living(1, 1).await;
+    stage.scene.living(1, 1).await.unwrap();
 
     // What support withdrew no sync brings back, however often.
     let consents: Api<ConsentRecord> = Api::namespaced(stage.scene.client.clone(), NAMESPACE);
@@ -186,7 +178,7 @@ async fn a_pipeline_neither_subscribes_anybody_without_consent_nor_fights_the_op
         json!({"spec": {"withdrawn": {"at": "2026-11-27T09:00:00Z", "by": "support", "reason": "T-1"}}});
     consents.patch(&name, &PatchParams::default(), &Patch::Merge(&withdrawn)).await.unwrap();
     stage.says("user1", Type::Ready, "True/ConsentWithdrawn").await;
-    stage.living(1, 0).await;
+    stage.scene.living(1, 0).await.unwrap();
     let posts_then = stage.posts().await;
     assert_eq!(posts_then, posts + 1, "one for the self-heal");
     flux.sync(&wanted).await;
@@ -207,17 +199,17 @@ async fn pruned_renamed_and_made_again_the_register_stays_true() {
     for number in [1, 2] {
         stage.scene.consent(&stage.scope_uid, number).await.unwrap();
         argo.sync(&subscription(&format!("user{number}"), number)).await;
-        stage.living(number, 1).await;
+        stage.scene.living(number, 1).await.unwrap();
     }
 
     // Pruned: ended at Graph, the consent stands; made again: subscribed again.
     stage.delete("user1").await;
     stage.gone("user1").await;
-    stage.living(1, 0).await;
+    stage.scene.living(1, 0).await.unwrap();
     assert_eq!(stage.standing().await, 2);
     argo.sync(&subscription("user1", 1)).await;
     stage.says("user1", Type::Subscribed, "True/Created").await;
-    stage.living(1, 1).await;
+    stage.scene.living(1, 1).await.unwrap();
 
     // Renamed: the new one is there before the old one is pruned. Never two for one calendar.
     argo.sync(&subscription("user-two", 2)).await;
@@ -226,7 +218,7 @@ async fn pruned_renamed_and_made_again_the_register_stays_true() {
     stage.delete("user2").await;
     stage.gone("user2").await;
     stage.says("user-two", Type::Subscribed, "True/Created").await;
-    stage.living(2, 1).await;
+    stage.scene.living(2, 1).await.unwrap();
     assert_eq!(stage.standing().await, 2);
 
     // The scope is pruned and comes back under its name: it is another one, and nobody has consented to it.
@@ -234,14 +226,14 @@ async fn pruned_renamed_and_made_again_the_register_stays_true() {
     scopes.delete("contoso", &DeleteParams::default()).await.unwrap();
     let look = async || Ok(scopes.get_opt("contoso").await?.is_none().then_some(()));
     wait::until("the scope to be gone", WAIT, look).await.unwrap();
-    stage.living(1, 0).await;
-    stage.living(2, 0).await;
+    stage.scene.living(1, 0).await.unwrap();
+    stage.scene.living(2, 0).await.unwrap();
     assert_eq!(stage.standing().await, 2, "a scope that goes withdraws nothing");
     let again = stage.scene.install(by_hand).await.unwrap();
     assert_ne!(again, stage.scope_uid);
     stage.says("user1", Type::Ready, "True/AwaitingConsent").await;
     stage.says("user-two", Type::Ready, "True/AwaitingConsent").await;
-    stage.living(1, 0).await;
+    stage.scene.living(1, 0).await.unwrap();
     stage.scene.end().await.unwrap();
 }
 
@@ -252,7 +244,7 @@ async fn a_namespace_goes(operator_flags: &[&str]) {
     for number in 1..=3 {
         stage.scene.consent(&stage.scope_uid, number).await.unwrap();
         stage.pipeline("argocd-controller").sync(&subscription(&format!("user{number}"), number)).await;
-        stage.living(number, 1).await;
+        stage.scene.living(number, 1).await.unwrap();
     }
     let namespaces: Api<Namespace> = Api::all(stage.scene.client.clone());
     namespaces.delete(NAMESPACE, &DeleteParams::default()).await.unwrap();
@@ -265,7 +257,7 @@ async fn a_namespace_goes(operator_flags: &[&str]) {
     };
     wait::until("the namespace to be gone", WAIT, look).await.unwrap();
     for number in 1..=3 {
-        stage.living(number, 0).await;
+        stage.scene.living(number, 0).await.unwrap();
     }
     stage.scene.end().await.unwrap();
 }

@@ -20,12 +20,6 @@ use serde_json::json;
 
 const WAIT: Duration = Duration::from_mins(2);
 
-async fn living(scene: &Scene, number: usize, count: usize) {
-    let user = world::user_id(number);
-    let look = async || Ok((scene.system.graph.subscriptions_of(&user).await? == count).then_some(()));
-    wait::until(&format!("{count} subscriptions of user {number}"), WAIT, look).await.unwrap();
-}
-
 fn consents(client: &Client) -> Api<ConsentRecord> {
     Api::namespaced(client.clone(), NAMESPACE)
 }
@@ -83,7 +77,7 @@ async fn the_register_is_restored_and_moved_and_revives_nothing_by_itself() {
         json!({"spec": {"withdrawn": {"at": "2026-11-27T09:00:00Z", "by": "admin", "reason": "T-1"}}});
     let name = second.metadata.name.as_deref().unwrap();
     consents(&scene.client).patch(name, &PatchParams::default(), &Patch::Merge(&withdrawn)).await.unwrap();
-    living(&scene, 2, 0).await;
+    scene.living(2, 0).await.unwrap();
 
     let saved = backup(&scene.client).await;
     assert_eq!(saved.len(), 2);
@@ -98,12 +92,12 @@ async fn the_register_is_restored_and_moved_and_revives_nothing_by_itself() {
     };
     wait::until("the policies", WAIT, in_force).await.unwrap();
     lose(&break_glass).await;
-    living(&scene, 1, 0).await;
+    scene.living(1, 0).await.unwrap();
 
     let answer = consents(&scene.client).create(&PostParams::default(), &saved[0]).await;
     refused(answer, "only the webhook server creates ConsentRecords");
     restore(&break_glass, &saved).await;
-    living(&scene, 1, 1).await;
+    scene.living(1, 1).await.unwrap();
     assert_eq!(
         scene.system.graph.subscriptions_of(&world::user_id(2)).await.unwrap(),
         0,
@@ -115,7 +109,7 @@ async fn the_register_is_restored_and_moved_and_revives_nothing_by_itself() {
     scopes.delete("contoso", &DeleteParams::default()).await.unwrap();
     let gone = async || Ok(scopes.get_opt("contoso").await?.is_none().then_some(()));
     wait::until("the scope to be gone", WAIT, gone).await.unwrap();
-    living(&scene, 1, 0).await;
+    scene.living(1, 0).await.unwrap();
     let uid = scene.install(ample_quota).await.unwrap();
     let ready = async || {
         let scope = scopes.get("contoso").await?;
@@ -135,7 +129,7 @@ async fn the_register_is_restored_and_moved_and_revives_nothing_by_itself() {
         })
         .collect();
     restore(&break_glass, &moved).await;
-    living(&scene, 1, 1).await;
+    scene.living(1, 1).await.unwrap();
     assert_eq!(scene.system.graph.subscriptions_of(&world::user_id(2)).await.unwrap(), 0);
     scene.end().await.unwrap();
 }

@@ -34,6 +34,14 @@ pub trait Follow: Object {
     fn gone(key: &Key, last: Option<&Self>, context: &Context);
 }
 
+/// Takes an object as the API server just answered to our own write: the next decision is made from it, and not from the event of an
+/// earlier write that comes late and would have the same done twice.
+pub fn take<K: Follow>(context: &Context, object: &K) {
+    if K::kept(context).answered(object, object.terms()) {
+        object.changed(&Key::of(object), context);
+    }
+}
+
 /// Follows a kind until dropped. Never ends by itself: what goes wrong is tried again with growing delays.
 pub async fn follow<K: Follow>(context: Arc<Context>) {
     let namespaces = &context.process.settings.watch_namespaces;

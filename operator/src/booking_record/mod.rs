@@ -42,7 +42,7 @@ use crate::{
     kept::Kept,
     key::Key,
     summary::{self, Summary, whole_seconds},
-    watch::Follow,
+    watch::{Follow, take},
 };
 
 /// When to look again if the event of an own write gets lost.
@@ -310,8 +310,7 @@ fn note_conflicts(context: &Context, record: &Validated, world: &World, bookings
     }
 }
 
-/// Writes the status if it is another one than before. What the API server answers is in the cache before the next look: one that came
-/// from the event of an earlier write would send the same call once more.
+/// Writes the status if it is another one than before.
 async fn write(context: &Context, object: &BookingRecord, status: &BookingRecordStatus) -> Result<(), Error> {
     let before = object.status.as_ref();
     if before == Some(status) {
@@ -319,10 +318,8 @@ async fn write(context: &Context, object: &BookingRecord, status: &BookingRecord
     }
     let written =
         api::apply_status_to(&context.process, object, None, status).await.map_err(Error::Status)?;
-    if let Some(written) = written
-        && context.bookings.answered(&written, written.terms())
-    {
-        written.changed(&Key::of(&written), context);
+    if let Some(written) = written {
+        take(context, &written);
     }
     let conditions = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
     context.process.events.transition(object, conditions, &status.conditions).await;

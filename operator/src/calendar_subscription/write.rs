@@ -12,7 +12,7 @@ use crate::{
     api::{self, ApiError},
     context::Context,
     key::Key,
-    watch::Follow as _,
+    watch::take,
 };
 
 /// Tries against the worker, who writes to the same object.
@@ -87,13 +87,6 @@ async fn apply(
 fn is_same(one: &CalendarSubscriptionStatus, other: &CalendarSubscriptionStatus) -> bool {
     let json = |status| serde_json::to_value(status).ok();
     one == other || (json(one).is_some() && json(one) == json(other))
-}
-
-/// The next decision is made from this.
-fn take(context: &Context, object: &CalendarSubscription) {
-    if context.subscriptions.answered(object, object.terms()) {
-        object.changed(&Key::of(object), context);
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::{
     kept::Kept,
     key::Key,
     summary::whole_seconds,
-    watch::Follow,
+    watch::{Follow, take},
 };
 
 /// When to look again for a namesake that is being deleted.
@@ -113,12 +113,11 @@ async fn audit(context: &Context, key: &Key, record: &ConsentRecord) -> Result<D
     Ok(Duration::MAX)
 }
 
-/// What the API server answers is in the cache before the next look, so that nothing is entered twice because an event is late.
 async fn write(context: &Context, record: &ConsentRecord, status: &ConsentRecordStatus) -> Result<(), Error> {
     let written =
         api::apply_status_to(&context.process, record, None, status).await.map_err(Error::Status)?;
     if let Some(written) = written {
-        context.consents.answered(&written, written.terms());
+        take(context, &written);
     }
     Ok(())
 }

@@ -36,8 +36,8 @@ use crate::{
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
-        Horizon, LivePermissions, PermitGate, ResyncMetrics, ResyncParts, Resyncs, Subscriptions, Waits,
-        Worker, WorkerMetrics, WorkerParts,
+        Horizon, LivePermissions, PermitGate, RecordNames, ResyncMetrics, ResyncParts, Resyncs,
+        Subscriptions, Waits, Worker, WorkerMetrics, WorkerParts,
     },
 };
 
@@ -80,11 +80,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     if args.role.works() {
         let subscriptions = Subscriptions::new();
+        let record_names = RecordNames::new(args.watch_namespace.clone());
         let namespaces = args.watch_namespace.clone();
         let watch =
             subscriptions.clone().watch(parts.client.clone(), namespaces, gates.kube, shutdown.clone());
         tasks.spawn("index of CalendarSubscriptions", watch);
-        let (worker, resyncs) = worker(&args, &parts, &registry, &queue, subscriptions)?;
+        let watch = record_names.clone().watch(parts.client.clone(), shutdown.clone());
+        tasks.spawn("names of BookingRecords", watch);
+        let (worker, resyncs) = worker(&args, &parts, &registry, &queue, subscriptions, record_names)?;
         tasks.spawn("worker", worker.run(shutdown.clone()));
         tasks.spawn("resyncs", resyncs.run(shutdown.clone()));
     } else {
@@ -221,6 +224,7 @@ fn worker(
     registry: &Registry,
     queue: &Arc<EmbeddedQueue>,
     subscriptions: Subscriptions,
+    record_names: RecordNames,
 ) -> anyhow::Result<(Arc<Worker>, Arc<Resyncs>)> {
     let reader = Arc::new(ScopeClients::new(
         parts.client.clone(),
@@ -232,6 +236,7 @@ fn worker(
         queue: Arc::clone(queue) as Arc<dyn Queue>,
         client: parts.client.clone(),
         subscriptions,
+        record_names,
         permissions: Arc::new(LivePermissions::new(parts.client.clone())),
         reader: Arc::clone(&reader) as _,
         audit: Arc::clone(&parts.audit),

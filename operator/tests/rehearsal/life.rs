@@ -32,6 +32,9 @@ const WITHDRAWN: usize = 5;
 /// One is enough unless a crash has the first sweep see what was meant to be in the way.
 const CONFLICTING: std::ops::RangeInclusive<usize> = 6..=8;
 
+/// Further sweeps at most, until one was survived up to the place where the operator is to die.
+const SWEEPS: usize = 4;
+
 pub async fn play(stage: &Stage) {
     let uid = stage.scope().await;
     let made = name::calendar_subscription(&uid, &user(MADE));
@@ -92,6 +95,15 @@ async fn begin(stage: &Stage, uid: &str, made: &str) {
     stage.ready(&without, "Succeeded").await;
     // Of nobody's, and planted before the first sweep.
     stage.connected.living(&user(NOBODY), 0).await;
+    // Who died elsewhere while that was deleted did not come to what follows the deletion, and Graph lists it no more.
+    for _ in 0..SWEEPS {
+        if !stage.awaits(&[Place::DeleteSwept]) {
+            break;
+        }
+        stage.plant(NOBODY, "gone", "nobody").await;
+        stage.phoenix.kill().await;
+        stage.connected.living(&user(NOBODY), 0).await;
+    }
 }
 
 /// Two subscriptions that no status knows of: one is found by a sweep while the groups are not known, and one by the conflict

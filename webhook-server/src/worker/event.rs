@@ -2,7 +2,8 @@
 //!
 //! The record is looked at before Graph is read, and written only if it still is what was looked at. Whoever loses that
 //! race starts over with a fresh read, so that an older state of the event can never overwrite a newer one, and a
-//! record that was deleted does not come back from a read made before. A create cannot be made to depend on what was looked
+//! record that was deleted does not come back from a read made before. That a record is absent may be known from a watch: the
+//! create tells whether it was so. A create cannot be made to depend on what was looked
 //! at: one that took long enough for others to create and delete the record meanwhile is followed by a fresh look.
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 
 use jiff::Timestamp;
 use roomkeeper_crds::{
-    BookingRecord, BookingRecordSpec,
+    BookingRecordSpec,
     booking_record::BookedResource,
     name::{booking_record, log_hash},
 };
@@ -31,7 +32,7 @@ use super::{
     permit::Permit,
     reader::{self, ReadError, ReadFault, Reader, Wanted},
     reading::{ReadSeries, Reading},
-    records::{Records, Written},
+    records::{Look, Records, Written},
     series::Horizon,
     spec::{self, Keeping},
     subscriptions::{ObjectName, Subscriptions},
@@ -154,9 +155,16 @@ impl Parts {
             name: booking_record(&item.tenant_id, &item.user_id, event.as_str()),
         };
         let looked = Instant::now();
-        let existing = self.records.get(&record).await.map_err(Setback::Failed)?;
-        if event.as_str() == item.event_id && self.covered.holds(item, existing.as_ref().map(|r| &r.spec)) {
-            let known = existing.as_ref().map(|record| record.spec.i_cal_u_id.clone());
+        let mut look = self.records.look(&record).await.map_err(Setback::Failed)?;
+        let is_covered = |look: &Look| {
+            let spec = look.record.as_ref().map(|record| &record.spec);
+            event.as_str() == item.event_id && self.covered.holds(item, spec)
+        };
+        if !look.live && is_covered(&look) {
+            look = self.records.ask(&record).await.map_err(Setback::Failed)?;
+        }
+        if is_covered(&look) {
+            let known = look.record.as_ref().map(|record| record.spec.i_cal_u_id.clone());
             self.record_notification(subject, &permit, event, known).await?;
             return Ok(Start::Done(Outcome::Duplicate));
         }
@@ -178,8 +186,7 @@ impl Parts {
         self.record_notification(subject, &permit, event, known).await?;
         *seen = head.clone().map_or(Seen::Gone, Seen::Head);
 
-        let site =
-            |permit| Site { parts: self, item, record: &record, existing: existing.as_ref(), looked, permit };
+        let site = |permit| Site { parts: self, item, record: &record, look: &look, looked, permit };
         let Some(head) = head else { return site(&permit).without_booking().await };
         let verdict = decide::verdict(&head, &manifest);
         if verdict == Verdict::NoBooking {
@@ -293,7 +300,7 @@ struct Site<'a> {
     item: &'a EventItem,
     record: &'a ObjectName,
     /// As it stood before Graph was read.
-    existing: Option<&'a BookingRecord>,
+    look: &'a Look,
     /// When that was.
     looked: Instant,
     permit: &'a Permit,
@@ -346,8 +353,12 @@ impl Site<'_> {
     }
 
     async fn apply(&self, write: Write) -> Result<Start, Setback> {
-        let (written, outcome) = match (write, self.existing) {
-            (Write::Nothing(outcome), _) => return Ok(Start::Done(outcome)),
+        let (written, outcome) = match (write, &self.look.record) {
+            (Write::Nothing(outcome), _) => {
+                let appeared = !self.look.live
+                    && self.parts.records.get(self.record).await.map_err(Setback::Failed)?.is_some();
+                return Ok(if appeared { Start::Over(Failure::Conflict) } else { Start::Done(outcome) });
+            }
             (Write::Create(spec), _) => {
                 let scope = &self.permit.subscription.spec.scope_ref.name;
                 let created = self.parts.records.create(self.record, scope, *spec).await;
@@ -369,7 +380,7 @@ impl Site<'_> {
     }
 
     fn spec(&self) -> Option<&BookingRecordSpec> {
-        self.existing.map(|record| &record.spec)
+        self.look.record.as_ref().map(|record| &record.spec)
     }
 
     fn retention(&self) -> Duration {

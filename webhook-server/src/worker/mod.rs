@@ -15,6 +15,7 @@ mod permission;
 mod permit;
 mod reader;
 mod reading;
+mod record_names;
 mod records;
 mod resync;
 mod series;
@@ -43,6 +44,7 @@ pub use self::{
     permission::{Answer, Denial, LivePermissions, Permissions},
     permit::{Permit, PermitGate},
     reader::{ReadError, Reader, Wanted},
+    record_names::RecordNames,
     records::Records,
     resync::{Listing, ResyncMetrics, ResyncParts, Resyncs},
     series::Horizon,
@@ -96,6 +98,8 @@ pub struct WorkerParts {
     pub client: Client,
     /// Index of the CalendarSubscriptions.
     pub subscriptions: Subscriptions,
+    /// Which BookingRecords there are.
+    pub record_names: RecordNames,
     /// May this calendar be read?
     pub permissions: Arc<dyn Permissions>,
     /// Graph.
@@ -132,6 +136,7 @@ impl Worker {
             queue,
             client,
             subscriptions,
+            record_names,
             permissions,
             reader,
             audit,
@@ -148,7 +153,7 @@ impl Worker {
                 subscriptions,
                 permissions,
                 reader,
-                records: Records::new(client.clone()),
+                records: Records::new(client.clone(), record_names),
                 delivery: DeliveryReports::new(client),
                 audit,
                 mailboxes: Mailboxes::new(mailbox_concurrency),

@@ -13,7 +13,7 @@ use roomkeeper_crds::{
 };
 use tokio::time::timeout;
 
-use super::subscriptions::ObjectName;
+use super::{record_names::RecordNames, subscriptions::ObjectName};
 use crate::queue::Failure;
 
 /// Longest wait for one answer.
@@ -29,6 +29,17 @@ const LABEL_LIMIT: usize = 63;
 #[derive(Clone)]
 pub struct Records {
     client: Client,
+    names: RecordNames,
+}
+
+/// What a look found.
+#[derive(Default)]
+pub(super) struct Look {
+    /// The record; `None` is absent.
+    pub(super) record: Option<BookingRecord>,
+    /// Whether the API server was asked. What is absent by the watch alone may have been created meanwhile: enough to create it, which
+    /// the API server then refuses, and not enough to leave it at that.
+    pub(super) live: bool,
 }
 
 /// What a write did.
@@ -41,9 +52,9 @@ pub(super) enum Written {
 }
 
 impl Records {
-    /// Works through this client.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    /// Works through this client, and asks for no record that is known to be absent.
+    pub fn new(client: Client, names: RecordNames) -> Self {
+        Self { client, names }
     }
 
     fn api(&self, namespace: &str) -> Api<BookingRecord> {
@@ -53,7 +64,19 @@ impl Records {
     /// The record as it stands at the API server.
     pub(super) async fn get(&self, record: &ObjectName) -> Result<Option<BookingRecord>, Failure> {
         let answer = timeout(TIMEOUT, self.api(&record.namespace).get_opt(&record.name)).await;
-        settled(answer)
+        let found = settled(answer)?;
+        self.names.learn(record, found.is_some());
+        Ok(found)
+    }
+
+    /// The record, without a question where it was not there a moment ago.
+    pub(super) async fn look(&self, record: &ObjectName) -> Result<Look, Failure> {
+        if self.names.may_exist(record) { self.ask(record).await } else { Ok(Look::default()) }
+    }
+
+    /// The record as it stands at the API server.
+    pub(super) async fn ask(&self, record: &ObjectName) -> Result<Look, Failure> {
+        Ok(Look { record: self.get(record).await?, live: true })
     }
 
     /// Looks at every record of a CalendarSubscription, page by page.
@@ -88,7 +111,10 @@ impl Records {
             new.metadata.labels = Some([(LABEL_SCOPE.to_owned(), scope.to_owned())].into());
         }
         let answer = timeout(TIMEOUT, self.api(&record.namespace).create(&by_worker(), &new)).await;
-        written(answer)
+        let created = written(answer)?;
+        // Of a conflict too: it is there, and has to be read. Where the namespace is gone, that reading says so.
+        self.names.learn(record, true);
+        Ok(created)
     }
 
     /// Replaces the spec of a record, if it still is what was read.

@@ -24,8 +24,8 @@ use roomkeeper_webhook_server::{
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
-        Horizon, Listing, LivePermissions, Permissions, Reader, ResyncMetrics, ResyncParts, Resyncs,
-        Subscriptions, Waits, Worker, WorkerMetrics, WorkerParts,
+        Horizon, Listing, LivePermissions, Permissions, Reader, RecordNames, ResyncMetrics, ResyncParts,
+        Resyncs, Subscriptions, Waits, Worker, WorkerMetrics, WorkerParts,
     },
 };
 use serde_json::json;
@@ -57,6 +57,28 @@ impl Running {
     }
 
     pub async fn with(world: &World, reader: Arc<dyn Reader>, permissions: Arc<dyn Permissions>) -> Self {
+        let names = RecordNames::new(vec![world.namespace.clone()]);
+        tokio::spawn(names.clone().watch(world.cluster.webhook.clone(), CancellationToken::new()));
+        Self::knowing(world, reader, permissions, names).await
+    }
+
+    /// One whose watch of the BookingRecords' names broke off when there was none, and which nobody told of it.
+    pub async fn with_a_dead_watch(world: &World, reader: Arc<dyn Reader>) -> Self {
+        let (names, stop) = (RecordNames::new(vec![world.namespace.clone()]), CancellationToken::new());
+        let watch = tokio::spawn(names.clone().watch(world.cluster.webhook.clone(), stop.clone()));
+        until("the list of names", async || names.listed().then_some(())).await;
+        stop.cancel();
+        watch.await.unwrap();
+        let permissions = LivePermissions::new(world.cluster.webhook.clone());
+        Self::knowing(world, reader, Arc::new(permissions), names).await
+    }
+
+    async fn knowing(
+        world: &World,
+        reader: Arc<dyn Reader>,
+        permissions: Arc<dyn Permissions>,
+        record_names: RecordNames,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options =
             Options { debounce: Duration::ZERO, max_debounce: Duration::ZERO, ..Options::default() };
@@ -78,6 +100,7 @@ impl Running {
             queue: Arc::clone(&queue) as Arc<_>,
             client: world.cluster.webhook.clone(),
             subscriptions,
+            record_names,
             permissions,
             reader,
             audit: Arc::clone(&audit) as Arc<_>,

@@ -157,3 +157,52 @@ async fn a_record_that_was_made_and_deleted_meanwhile_comes_back_only_as_the_eve
     assert_eq!(record.spec.state, BookingState::Cancelled, "it looked again, and the event was gone");
     assert_eq!(race.slow.done("cancelled"), 1);
 }
+
+/// What one worker takes for absent was made by another, of an older version: neither is that left standing, nor made twice.
+#[tokio::test]
+async fn a_record_that_a_dead_watch_did_not_tell_of_is_found() {
+    let unbooked = || {
+        let mut event = event(2);
+        event.head.add_in_value = None;
+        Some(event)
+    };
+    for (now, state, version) in [
+        (Some(event(2)), BookingState::Booked, "version-2"),
+        (unbooked(), BookingState::Cancelled, "version-1"),
+        (None, BookingState::Cancelled, "version-1"),
+    ] {
+        let world = World::new("dead-watch").await;
+        let calendar = Arc::new(Calendar::default());
+        let behind = Running::with_a_dead_watch(&world, Reads::of(&calendar)).await;
+        let other = Running::start(&world, Reads::of(&calendar)).await;
+        calendar.put(event(1));
+        other.work(world.item()).await;
+        match now {
+            Some(event) => calendar.put(event),
+            None => calendar.remove(EVENT),
+        }
+        behind.work(world.item()).await;
+        let record = world.record().await.unwrap();
+        assert_eq!((record.spec.state, record.spec.change_key.as_str()), (state, version));
+        assert_eq!(world.all_records().await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_was_read_is_no_duplicate_where_a_dead_watch_hides_an_older_record() {
+    let world = World::new("dead-watch").await;
+    let calendar = Arc::new(Calendar::default());
+    let behind = Running::with_a_dead_watch(&world, Reads::of(&calendar)).await;
+    let late = Arc::new(Calendar::default());
+    late.put(event(1));
+    let mut unbooked = event(2);
+    unbooked.head.add_in_value = None;
+    calendar.put(unbooked);
+    behind.work(world.told(2)).await;
+    assert_eq!(behind.done("unbooked"), 1);
+    // It read before, and writes after.
+    let other = Running::start(&world, Reads::of(&late)).await;
+    other.work(world.told(1)).await;
+    behind.work(world.told(2)).await;
+    assert_eq!(world.record().await.unwrap().spec.state, BookingState::Cancelled);
+}

@@ -19,8 +19,8 @@ struct Stage {
     ledger: Ledger,
     /// True time since the start.
     time: Duration,
-    /// How far the wall clock is behind.
-    behind: Duration,
+    /// How far the wall clock is ahead.
+    ahead: SignedDuration,
     /// Calls under way: when they end.
     underway: VecDeque<Duration>,
     /// When the product got calls.
@@ -44,16 +44,15 @@ impl Stage {
             status: BookingQuotaStatus::default(),
             ledger: Ledger::default(),
             time: Duration::ZERO,
-            behind: Duration::ZERO,
+            ahead: SignedDuration::ZERO,
             underway: VecDeque::new(),
             got: Vec::new(),
         }
     }
 
     fn now(&self) -> Now {
-        let ahead =
-            SignedDuration::try_from(self.time).unwrap() - SignedDuration::try_from(self.behind).unwrap();
-        Now { wall: start() + ahead, passed: self.time }
+        let passed = SignedDuration::try_from(self.time).unwrap();
+        Now { wall: start() + passed + self.ahead, passed: self.time }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -218,12 +217,35 @@ fn a_crash_wastes_what_was_left_of_a_chunk() {
     stage.judge();
 }
 
+/// The wall clock of one process may go wrong by days: what it let through itself it counts by the time that passed.
+#[test]
+fn a_clock_that_is_set_forward_by_a_day_does_not_empty_the_minute() {
+    let mut stage = Stage::new(20, 100_000);
+    let calls = |stage: &mut Stage| {
+        (0..100).take_while(|_| stage.call(Purpose::Cancel, Write::Good, Duration::ZERO).is_ok()).count()
+    };
+    assert_eq!(calls(&mut stage), 20);
+    stage.ahead += SignedDuration::from_hours(24);
+    stage.pass(Duration::from_secs(30));
+    assert_eq!(calls(&mut stage), 0);
+    stage.pass(Duration::from_mins(1));
+    assert_eq!(calls(&mut stage), 20);
+    // And back: what the wrong clock set aside counts from when another process sees it, and not for a day.
+    stage.ahead -= SignedDuration::from_hours(24);
+    stage.takeover();
+    let told = stage.call(Purpose::Cancel, Write::Good, Duration::ZERO).unwrap_err().unwrap();
+    assert!(told.wait < Duration::from_mins(5), "{told:?}");
+    stage.pass(told.wait);
+    assert_eq!(calls(&mut stage), 20);
+    stage.judge();
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Pass(u64),
     Calls(u8, Purpose, Write, u64),
     Takeover,
-    ClockBack(u64),
+    ClockBack(i64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -234,7 +256,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_u64..100_000_000).prop_map(Step::Pass),
         8 => (1_u8..40, purpose, write, 0_u64..90_000).prop_map(|(n, purpose, write, late)| Step::Calls(n, purpose, write, late)),
         2 => Just(Step::Takeover),
-        1 => (0_u64..400).prop_map(Step::ClockBack),
+        1 => (0_i64..400).prop_map(Step::ClockBack),
     ]
 }
 
@@ -258,9 +280,39 @@ proptest! {
                     }
                 }
                 Step::Takeover => stage.takeover(),
-                Step::ClockBack(seconds) => stage.behind += Duration::from_secs(seconds),
+                Step::ClockBack(seconds) => stage.ahead -= SignedDuration::from_secs(seconds),
             }
         }
+        stage.judge();
+    }
+
+    /// Set forward by no more than calls stay below their longest time under way: what others set aside counts that much too short.
+    #[test]
+    fn a_clock_that_is_set_forward_within_the_margin_leads_to_no_call_too_many(
+        per_minute in 1_u32..60,
+        weeks in 1_u32..20,
+        before in proptest::collection::vec(step(), 0..60),
+        forward in 0_i64..60,
+        after in proptest::collection::vec(step(), 1..60),
+    ) {
+        let mut stage = Stage::new(per_minute, per_minute * weeks);
+        let play = |stage: &mut Stage, steps: Vec<Step>| {
+            for step in steps {
+                match step {
+                    Step::Pass(milliseconds) => stage.pass(Duration::from_millis(milliseconds)),
+                    Step::Calls(calls, purpose, write, late) => {
+                        for _ in 0..calls {
+                            let _told = stage.call(purpose, write, Duration::from_millis(late / 3));
+                        }
+                    }
+                    Step::Takeover => stage.takeover(),
+                    Step::ClockBack(_) => {}
+                }
+            }
+        };
+        play(&mut stage, before);
+        stage.ahead += SignedDuration::from_secs(forward);
+        play(&mut stage, after);
         stage.judge();
     }
 

@@ -31,8 +31,8 @@ use roomkeeper_webhook_server::{
         embedded::{EmbeddedQueue, Options},
     },
     worker::{
-        Answer, Horizon, ObjectName, Permissions, Permit, ReadError, Reader, Subscriptions, Waits, Wanted,
-        Worker, WorkerMetrics, WorkerParts,
+        Answer, Horizon, ObjectName, Permissions, Permit, ReadError, Reader, RecordNames, Subscriptions,
+        Waits, Wanted, Worker, WorkerMetrics, WorkerParts,
     },
 };
 use serde_json::json;
@@ -137,11 +137,14 @@ async fn by_the_worker(
     let gate = Health::new().gate("subscriptions");
     tokio::spawn(index.clone().watch(client.clone(), vec![NAMESPACE.to_owned()], gate, stop.clone()));
     index.listed().await;
+    let record_names = RecordNames::new(vec![NAMESPACE.to_owned()]);
+    tokio::spawn(record_names.clone().watch(client.clone(), stop.clone()));
     let memory = Arc::new(Memory { scope: scope()?, subscriptions: subscriptions.to_vec() });
     let worker = Worker::new(WorkerParts {
         queue: Arc::clone(&queue) as Arc<dyn roomkeeper_webhook_server::queue::Queue>,
         client: client.clone(),
         subscriptions: index,
+        record_names,
         permissions: Arc::clone(&memory) as Arc<dyn Permissions>,
         reader: memory,
         audit: Arc::new(MemoryAudit::default()),

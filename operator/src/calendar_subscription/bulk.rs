@@ -34,7 +34,7 @@ pub enum Size {
         deleted: usize,
         /// Objects there were.
         of: usize,
-        /// Whether this is the first time that it is said.
+        /// Whether whoever asks is to say it: the first one, and again after [`Bursts::not_said`].
         first: bool,
     },
 }
@@ -90,6 +90,13 @@ impl Bursts {
         Size::Bulk { deleted, of, first }
     }
 
+    /// That the deletions of a scope are a bulk could not be said: the next one is to say it.
+    pub fn not_said(&self, scope: &str) {
+        if let Some(burst) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(scope) {
+            burst.said = false;
+        }
+    }
+
     /// The object is gone; it counts as one of its burst for a while yet.
     pub fn gone(&self, scope: &str, object: &str) {
         self.progress(scope, object, |one| one.gone = true);
@@ -137,7 +144,13 @@ mod tests {
             bursts.seen("scope", &number.to_string(), at(number));
         }
         assert_eq!(bursts.size("scope", 100, 10, at(20)), Size::Open(at(9)));
-        assert_eq!(bursts.size("scope", 100, 10, at(29)), Size::Bulk { deleted: 20, of: 100, first: true });
+        for _until_it_could_be_said in 0..2 {
+            assert_eq!(
+                bursts.size("scope", 100, 10, at(29)),
+                Size::Bulk { deleted: 20, of: 100, said: false }
+            );
+        }
+        bursts.said("scope");
         for gone in 0_u64..19 {
             bursts.gone("scope", &gone.to_string());
         }

@@ -110,10 +110,11 @@ pub async fn finalize(context: &Context, key: &Key) -> Result<Duration, Finalize
             match size(context, &object, &scope, &scope_uid) {
                 Size::Open(left) => return Ok(left),
                 Size::Few => withdraw(context, &object, &scope, &user, standing).await?,
-                Size::Bulk { deleted, of, first } if first => {
-                    told(context, &scope, &object, deleted, of).await?;
+                Size::Bulk { first: false, .. } => {}
+                Size::Bulk { deleted, of, first: true } => {
+                    let told = told(context, &scope, &object, deleted, of).await;
+                    told.inspect_err(|_| context.bursts.not_said(&scope_uid))?;
                 }
-                Size::Bulk { .. } => {}
             }
         }
     }
@@ -131,7 +132,7 @@ fn size(context: &Context, object: &Validated, scope: &AccessScope, scope_uid: &
     context.bursts.size(scope_uid, present, max_percent, context.process.clock.passed())
 }
 
-/// Says once that a bulk deletion withdraws nothing.
+/// Says that a bulk deletion withdraws nothing.
 async fn told(
     context: &Context,
     scope: &AccessScope,

@@ -32,6 +32,9 @@ const LASTING: [Subscribed; 4] = [
     Subscribed::EndpointValidationFailed,
 ];
 
+/// The CalendarSubscription that followed from the consent was deleted, and the consent was kept: nothing makes it again by itself.
+const DELETED: &str = "SubscriptionDeleted";
+
 impl State {
     pub(super) fn as_str(&self) -> &'static str {
         match self {
@@ -58,6 +61,10 @@ impl State {
         };
         if scope.spec.suspend || subscription.is_some_and(|subscription| subscription.spec.suspend) {
             return Self::Paused;
+        }
+        let followed = consent.status.as_ref().is_some_and(|status| status.subscription.is_some());
+        if subscription.is_none() && followed {
+            return Self::Trouble(DELETED.to_owned());
         }
         let says = Says(subscription);
         if says.no(Type::Allowed).is_some_and(|reason| reason == Allowed::OutOfScope.as_str()) {

@@ -90,6 +90,16 @@ fn the_first_state_that_fits() {
 }
 
 #[test]
+fn a_subscription_that_was_deleted_while_the_consent_stands_is_trouble() {
+    let mut stands = record(1, "2026-01", false);
+    stands.status = Some(serde_json::from_value(serde_json::json!({"subscription": "user1"})).unwrap());
+    let records = [stands];
+    assert_eq!(State::of(&scope(""), &records, None), trouble("SubscriptionDeleted"));
+    assert_eq!(State::of(&scope("  suspend: true\n"), &records, None), State::Paused);
+    assert_eq!(State::of(&scope(""), &records, Some(&subscription("", "consent-1"))), State::Pending);
+}
+
+#[test]
 fn a_pause_shows_before_everything_that_a_consent_leads_to() {
     let out = || subscription("Allowed=False/OutOfScope Stalled=True/Duplicate", "consent-1");
     let suspended = scope("  suspend: true\n");

@@ -214,6 +214,30 @@ pub enum AuditEntry {
     },
 }
 
+impl AuditEntry {
+    /// When the entry was made.
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Self::Call { time, .. }
+            | Self::Notification { time, .. }
+            | Self::ConsentGranted { time, .. }
+            | Self::ConsentWithdrawn { time, .. }
+            | Self::Note { time, .. } => *time,
+        }
+    }
+
+    /// `namespace/name` of the `AccessScope`; empty for what belongs to none.
+    pub fn scope(&self) -> &str {
+        match self {
+            Self::Call { scope, .. }
+            | Self::Notification { scope, .. }
+            | Self::ConsentGranted { scope, .. }
+            | Self::ConsentWithdrawn { scope, .. }
+            | Self::Note { scope, .. } => scope,
+        }
+    }
+}
+
 mod as_text {
     use std::{fmt::Display, str::FromStr};
 

@@ -7,31 +7,23 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    thread,
 };
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::{AuditEntry, AuditError, AuditSink};
-
-/// Entries that may wait for the thread; beyond, callers wait for room.
-const QUEUE: usize = 4_096;
-/// Entries that share one fsync at most.
-const BATCH: usize = 1_024;
+use super::{
+    AuditEntry, AuditError, AuditSink,
+    commit::{self, Commit, Waiting},
+    is_writer_name,
+};
 
 /// An append-only log `<dir>/<writer>.jsonl`, one JSON object a line.
 ///
 /// Exactly one open `FileAudit` may use a file: each writer has a name of its own.
 #[derive(Debug)]
 pub struct FileAudit {
-    queue: mpsc::Sender<Line>,
-}
-
-#[derive(Debug)]
-struct Line {
-    bytes: Vec<u8>,
-    done: oneshot::Sender<Result<(), AuditError>>,
+    queue: mpsc::Sender<Waiting<Vec<u8>>>,
 }
 
 impl FileAudit {
@@ -40,8 +32,7 @@ impl FileAudit {
     /// # Errors
     /// The writer's name is not fit for a file name, or the folder or file cannot be made, opened and synced.
     pub fn open(dir: &Path, writer: &str) -> Result<Self, AuditError> {
-        let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if writer.is_empty() || writer.len() > 128 || writer.starts_with('.') || !writer.bytes().all(known) {
+        if !is_writer_name(writer) {
             return Err(AuditError::WriterName { writer: writer.chars().take(128).collect() });
         }
         let place = Place { dir: dir.to_owned(), file: dir.join(format!("{writer}.jsonl")) };
@@ -52,43 +43,38 @@ impl FileAudit {
             .map_err(|e| AuditError::Open { path: dir.display().to_string(), cause: e.to_string() })
     }
 
-    fn start<L: Log>(log: L, mut reopen: impl FnMut() -> io::Result<L> + Send + 'static) -> io::Result<Self> {
-        let (queue, mut lines) = mpsc::channel(QUEUE);
-        thread::Builder::new().name("audit".into()).spawn(move || {
-            let mut log = Some(log);
-            let mut batch = Vec::with_capacity(BATCH);
-            while lines.blocking_recv_many(&mut batch, BATCH) > 0 {
-                let result = write(&mut log, &mut reopen, &batch);
-                if let Err(error) = &result {
-                    log = None;
-                    tracing::error!(%error, entries = batch.len(), "audit entries refused");
-                }
-                for line in batch.drain(..) {
-                    // A caller that went away needs no answer.
-                    let _ = line.done.send(result.clone());
-                }
-            }
-        })?;
-        Ok(Self { queue })
+    fn start<L: Log>(log: L, reopen: impl FnMut() -> io::Result<L> + Send + 'static) -> io::Result<Self> {
+        Ok(Self { queue: commit::start(Reopening { log: Some(log), reopen })? })
     }
 }
 
-fn write<L: Log>(
-    log: &mut Option<L>,
-    reopen: &mut impl FnMut() -> io::Result<L>,
-    batch: &[Line],
-) -> Result<(), AuditError> {
-    let failed = |e: io::Error| AuditError::Write { cause: e.to_string() };
-    let log = match log {
-        Some(log) => log,
-        None => log.insert(reopen().map_err(failed)?),
-    };
-    let mut bytes = Vec::with_capacity(batch.iter().map(|line| line.bytes.len()).sum());
-    for line in batch {
-        bytes.extend_from_slice(&line.bytes);
+/// A log that is opened anew after an error.
+struct Reopening<L, R> {
+    log: Option<L>,
+    reopen: R,
+}
+
+impl<L: Log, R: FnMut() -> io::Result<L> + Send + 'static> Reopening<L, R> {
+    fn write(&mut self, batch: &[Vec<u8>]) -> io::Result<()> {
+        let log = match &mut self.log {
+            Some(log) => log,
+            None => self.log.insert((self.reopen)()?),
+        };
+        log.append(&batch.concat())?;
+        log.sync()
     }
-    log.append(&bytes).map_err(failed)?;
-    log.sync().map_err(failed)
+}
+
+impl<L: Log, R: FnMut() -> io::Result<L> + Send + 'static> Commit for Reopening<L, R> {
+    type Item = Vec<u8>;
+
+    fn commit(&mut self, batch: &[Vec<u8>]) -> Vec<Result<(), AuditError>> {
+        let result = self.write(batch).map_err(|e| AuditError::Write { cause: e.to_string() });
+        if result.is_err() {
+            self.log = None;
+        }
+        vec![result; batch.len()]
+    }
 }
 
 #[async_trait]
@@ -97,14 +83,12 @@ impl AuditSink for FileAudit {
         let mut bytes =
             serde_json::to_vec(&entry).map_err(|e| AuditError::Encode { cause: e.to_string() })?;
         bytes.push(b'\n');
-        let (done, answer) = oneshot::channel();
-        self.queue.send(Line { bytes, done }).await.map_err(|_| AuditError::Closed)?;
-        answer.await.map_err(|_| AuditError::Closed)?
+        commit::submit(&self.queue, bytes).await
     }
 }
 
 /// What the thread needs of a file; tests put a failing one in its place.
-trait Log: Send + 'static {
+pub(super) trait Log: Send + 'static {
     /// Writes all bytes at the end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Returns once everything appended is on the device.

@@ -1,5 +1,7 @@
 //! The audit hook: an entry is durable before the request that it tells of leaves.
 
+pub mod chain;
+mod commit;
 mod entry;
 mod file;
 mod memory;
@@ -20,6 +22,12 @@ pub trait AuditSink: Send + Sync {
     /// # Errors
     /// The entry is not durable; whatever it announces must not be done.
     async fn record(&self, entry: AuditEntry) -> Result<(), AuditError>;
+}
+
+/// Whether a writer can have this name: it names a file or a folder.
+fn is_writer_name(writer: &str) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !writer.is_empty() && writer.len() <= 128 && !writer.starts_with('.') && writer.bytes().all(known)
 }
 
 /// An audit entry could not be made durable.

@@ -64,6 +64,33 @@ impl Folder {
         Ok(all)
     }
 
+    /// These lines, as they stand in the segments: what an export carries.
+    ///
+    /// # Errors
+    /// A segment cannot be read, or a line of these is not there.
+    pub fn lines(&self, first: u64, last: u64) -> io::Result<Vec<u8>> {
+        let (mut bytes, mut next) = (Vec::new(), first);
+        let segments = self.segments()?;
+        let after = segments.iter().skip(1).copied().chain([u64::MAX]);
+        for (segment, after) in segments.iter().zip(after) {
+            if after <= next || *segment > last {
+                continue;
+            }
+            let all = fs::read(self.segment(*segment))?;
+            for (number, line) in (*segment..).zip(split(&all).0) {
+                if number == next && number <= last {
+                    bytes.extend_from_slice(line);
+                    bytes.push(b'\n');
+                    next += 1;
+                }
+            }
+        }
+        if next <= last {
+            return Err(invalid(&self.path, "does not have all of these lines"));
+        }
+        Ok(bytes)
+    }
+
     /// Opens or makes a segment, cut to this length.
     pub(super) fn open(&self, first: u64, len: u64) -> io::Result<File> {
         fs::create_dir_all(&self.path)?;

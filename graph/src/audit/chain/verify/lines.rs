@@ -1,5 +1,7 @@
 //! The lines of one file: numbers, chain, and what checkpoints state of them.
 
+use std::collections::BTreeSet;
+
 use super::{Case, File, Listed, Log, Owner};
 use crate::audit::chain::{Damage, Hash, Line, decode, split};
 
@@ -84,18 +86,15 @@ impl<'a> Case<'a> {
 impl Log<'_> {
     /// Compares a line with what checkpoints state.
     fn judge(&self, line: &Line, hash: Hash) -> Option<Damage> {
-        if line.number == 1 && line.previous != Hash::ZERO {
-            return Some(Damage::Chain);
-        }
-        // Checkpoints are in the order of their sequence, which is that of their numbers.
-        let from = self.checkpoints.partition_point(|c| c.signed.statement.number < line.number);
-        let at = self.checkpoints.iter().skip(from);
-        let mut at = at.map(|c| &c.signed.statement).take_while(|c| c.number == line.number);
-        if at.any(|c| c.hash != hash) {
+        let differs = |all: &BTreeSet<(u64, Hash)>, hash| {
+            all.range((line.number, Hash::ZERO)..)
+                .take_while(|(n, _)| *n == line.number)
+                .any(|(_, h)| *h != hash)
+        };
+        if differs(&self.stated, hash) {
             return Some(Damage::NotAsStated);
         }
-        let starts = self.checkpoints.iter().map(|c| c.signed.statement.start);
-        let mut starts = starts.filter(|start| start.number == line.number);
-        starts.any(|start| start.previous != line.previous).then_some(Damage::Start)
+        let no_start = line.number == 1 && line.previous != Hash::ZERO;
+        (no_start || differs(&self.starts, line.previous)).then_some(Damage::Start)
     }
 }

@@ -4,10 +4,10 @@ mod cover;
 mod lines;
 mod statements;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::{lines::Run, statements::Placed};
-use super::{Checkpoint, Damage, Finding, Manifest, Part, Report, VerifyingKey};
+use super::{Checkpoint, Damage, Finding, Hash, Manifest, Part, Report, VerifyingKey};
 
 /// A file to be judged. Its name, without a folder, says what it is: `….manifest.json`, `….checkpoints.jsonl` (what the
 /// API server keeps), and anything else is a part of a log.
@@ -27,6 +27,10 @@ type Owner = (String, String);
 struct Log<'a> {
     checkpoints: Vec<Placed<'a, Checkpoint>>,
     manifests: Vec<Placed<'a, Manifest>>,
+    /// Numbers and hashes of the lines that checkpoints state.
+    stated: BTreeSet<(u64, Hash)>,
+    /// Numbers of the lines that a log may start with, and the hashes of those before.
+    starts: BTreeSet<(u64, Hash)>,
     runs: Vec<Run<'a>>,
 }
 

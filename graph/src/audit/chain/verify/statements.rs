@@ -87,6 +87,9 @@ impl<'a> Case<'a> {
         for (owner, log) in &mut self.logs {
             chain(&mut log.manifests, |m| (m.number, m.previous), &mut found);
             chain(&mut log.checkpoints, |c| (c.sequence, c.previous), &mut found);
+            let stated = log.checkpoints.iter().map(|c| &c.signed.statement);
+            log.stated = stated.clone().map(|c| (c.number, c.hash)).collect();
+            log.starts = stated.map(|c| c.start).map(|start| (start.number, start.previous)).collect();
             let mut last = 0;
             for pair in log.manifests.windows(2) {
                 let [before, after] = pair else { continue };

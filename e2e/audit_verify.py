@@ -153,7 +153,7 @@ def main(paths):
     files = [(os.path.basename(path), open(path, "rb").read()) for path in paths]
     for key in (load_pem_public_key(data) for name, data in files if name.endswith(".pem")):
         keys[sha(key.public_bytes(Encoding.Raw, PublicFormat.Raw))] = key
-    parts, listed, pending = {}, {}, False
+    parts, listed, pending = [], {}, False
     for name, data in files:
         if name.endswith(".manifest.json"):
             read_manifest(name, data)
@@ -163,13 +163,13 @@ def main(paths):
                 opened("checkpoint", line, name, place)
             find("cut-line", name, len(lines) + 1) if rest else None
         elif not name.endswith(".pem"):
-            parts[name] = data
+            parts.append((name, data))
     for owner, log in logs.items():
         judge_statements(owner, log, listed)
     for name, (owner, part) in listed.items():
-        if part["last"] >= logs[owner]["start"] and name not in parts:
+        if part["last"] >= logs[owner]["start"] and name not in dict(parts):
             find("missing-file", name)
-    for name, data in sorted(parts.items()):
+    for name, data in sorted(parts):
         read_part(name, data, *listed.get(name, (None, None)))
     for (scope, writer), log in sorted(logs.items()):
         last, until, known = judge_lines(log)

@@ -4,6 +4,7 @@
 
 mod damage;
 mod fixture;
+mod histories;
 mod recovery;
 mod retention;
 mod second_verifier;

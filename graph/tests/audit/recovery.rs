@@ -1,7 +1,7 @@
 //! Restarts and crashes: the log goes on where it was durable.
 
 use roomkeeper_graph::audit::{
-    AuditError, AuditSink,
+    AuditEntry, AuditError, AuditSink,
     chain::{ChainedAudit, CheckpointChain, NotContinued, Start},
 };
 
@@ -93,7 +93,7 @@ async fn each_scope_has_its_log_and_what_has_none_goes_to_the_system_log() {
     let audit = ChainedAudit::open(dir.path(), "operator-0", 1_000).unwrap();
     let scoped = |scope: &str| {
         let mut entry = note(1, "a");
-        if let roomkeeper_graph::audit::AuditEntry::Note { scope: to, .. } = &mut entry {
+        if let AuditEntry::Note { scope: to, .. } = &mut entry {
             *to = scope.to_owned();
         }
         entry
@@ -109,6 +109,29 @@ async fn each_scope_has_its_log_and_what_has_none_goes_to_the_system_log() {
         ChainedAudit::open(dir.path(), "a/b", 1).map(|_| ()),
         Err(AuditError::WriterName { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_refuses_its_entries_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(dir.path().into(), "operator-0");
+    writer.write(6, "a").await;
+    let head = writer.head();
+    let folder = writer.audit.folder(&log());
+    let sealed = folder.segment(1);
+    let bytes = std::fs::read(&sealed).unwrap();
+    std::fs::write(&sealed, b"").unwrap();
+    let audit = ChainedAudit::open(dir.path(), "operator-0", 1_000).unwrap();
+    let refused = audit.record(note(5, "b")).await.unwrap_err();
+    assert!(refused.to_string().contains("00000000000000000001.jsonl has no line"), "{refused}");
+    let mut other = note(5, "b");
+    if let AuditEntry::Note { scope, .. } = &mut other {
+        "rooms/other".clone_into(scope);
+    }
+    audit.record(other).await.unwrap();
+    std::fs::write(&sealed, bytes).unwrap();
+    audit.record(note(5, "b")).await.unwrap();
+    assert_eq!(audit.heads().get(&log()).map(|head| head.number), Some(head.number + 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,10 +30,10 @@ pub struct ChainedAudit {
 }
 
 impl ChainedAudit {
-    /// Finds the ends of all logs. A segment of `full` bytes or more is followed by a new one.
+    /// Finds the ends of all logs; one that cannot be read refuses its entries and is tried again with each. A segment of `full` bytes or more is followed by a new one.
     ///
     /// # Errors
-    /// The writer's name is not fit for a folder, or a log cannot be read, opened and synced.
+    /// The writer's name is not fit for a folder, or that cannot be made and read.
     pub fn open(dir: &Path, writer: &str, full: u64) -> Result<Self, AuditError> {
         if !is_writer_name(writer) {
             return Err(AuditError::WriterName { writer: writer.chars().take(128).collect() });
@@ -53,7 +53,10 @@ impl ChainedAudit {
         for folder in fs::read_dir(&root).map_err(failed)? {
             let folder = folder.map_err(failed)?;
             if let Some(name) = folder.file_name().to_str().and_then(LogName::of_folder) {
-                logs.log(&name).map_err(failed)?;
+                // Entries of this log are refused until it can be read; those of the others need not wait for it.
+                if let Err(error) = logs.log(&name) {
+                    tracing::error!(%error, log = %name, "audit log cannot be continued");
+                }
             }
         }
         let queue = commit::start(logs).map_err(failed)?;

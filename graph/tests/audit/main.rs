@@ -8,3 +8,4 @@ mod histories;
 mod recovery;
 mod retention;
 mod second_verifier;
+mod statements;

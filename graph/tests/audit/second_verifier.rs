@@ -9,6 +9,7 @@ use super::{
     damage::{damaged, with_pending},
     fixture::{judge, key, old_copy, two_writers},
     retention::{last_of, retained},
+    statements::wrong,
 };
 
 fn script() -> String {
@@ -90,6 +91,9 @@ async fn both_verifiers_agree() {
     let next = retained.iter().position(|file| last_of(file).is_some()).unwrap();
     retained.remove(next);
     agree("after retention, and one file more", &retained);
+    for (what, files, _) in wrong().await {
+        agree(what, &files);
+    }
     // Every third: each run of Python takes its time, and the kinds of damage come by sevens.
     for (what, files) in damaged(&files).into_iter().step_by(3) {
         agree(&what, &files);

@@ -147,3 +147,13 @@ async fn each_wrong_statement_is_found() {
         assert_eq!(codes(&judge(&files)), expected, "{what}");
     }
 }
+
+#[test]
+fn the_largest_numbers_are_judged_too() {
+    let (mut bytes, mut head) = (Vec::new(), Head { number: u64::MAX - 2, hash: Hash::ZERO });
+    for _ in 0..4 {
+        head = encode(&mut bytes, head, "operator-0", &log(), &note(1, "a")).unwrap();
+    }
+    let report = judge(&[File { name: "a.jsonl".into(), bytes }]);
+    assert_eq!(codes(&report), ["missing-lines", "not-covered", "number", "overlap", "unlisted"]);
+}

@@ -91,12 +91,14 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// Opens or makes a segment, cut to this length.
+    /// Opens or makes a segment, cut to this length. A shorter one lost durable lines and is not padded.
     pub(super) fn open(&self, first: u64, len: u64) -> io::Result<File> {
         fs::create_dir_all(&self.path)?;
         let file = OpenOptions::new().create(true).append(true).open(self.segment(first))?;
-        if file.metadata()?.len() != len {
-            file.set_len(len)?;
+        match file.metadata()?.len() {
+            now if now < len => return Err(invalid(&self.segment(first), "is shorter than it was")),
+            now if now > len => file.set_len(len)?,
+            _ => {}
         }
         file.sync_all()?;
         self.sync()?;
@@ -175,4 +177,25 @@ fn follow(bytes: &[u8], first: u64, mut previous: Option<Hash>) -> (Option<Head>
         end += bytes.len() + 1;
     }
     (head, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_cut_to_its_length_and_never_padded() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path().join("a/b/c"));
+        assert_eq!(folder.segments().unwrap(), [0; 0]);
+        folder.open(1, 0).unwrap();
+        fs::write(folder.segment(1), b"12345678").unwrap();
+        folder.open(1, 5).unwrap();
+        assert_eq!(fs::read(folder.segment(1)).unwrap(), b"12345");
+        let error = folder.open(1, 6).unwrap_err();
+        assert!(error.to_string().ends_with("00000000000000000001.jsonl is shorter than it was"), "{error}");
+        fs::write(folder.path().join("2.jsonl"), b"").unwrap();
+        fs::write(folder.path().join("00000000000000000001-x.torn"), b"").unwrap();
+        assert_eq!(folder.segments().unwrap(), [1]);
+    }
 }

@@ -44,7 +44,10 @@ async fn a_crash_at_any_byte_of_the_last_line_leaves_an_intact_log() {
         assert_eq!(writer.head(), before, "{cut}");
     }
     // What lost pages look like: zeros, and then lines that do not belong to the chain.
-    for torn in [vec![0; 500], [&[0; 100][..], b"\n", &whole].concat()] {
+    let text = String::from_utf8(whole[whole.len() - line..].to_vec()).unwrap();
+    let other = text.replace(&before.hash.to_string(), &"7".repeat(64)).into_bytes();
+    assert_ne!(other, text.as_bytes());
+    for torn in [vec![0; 500], other, [&[0; 100][..], b"\n", &whole].concat()] {
         let mut bytes = whole[..whole.len() - line].to_vec();
         bytes.extend(&torn);
         std::fs::write(&path, bytes).unwrap();

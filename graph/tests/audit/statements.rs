@@ -1,6 +1,8 @@
 //! Statements that are signed and wrong, or right and not signed: what is found of each.
 
-use roomkeeper_graph::audit::chain::{Checkpoint, File, Hash, Head, Known, Manifest, Signed, Start, encode};
+use roomkeeper_graph::audit::chain::{
+    Checkpoint, File, Hash, Head, Known, Manifest, Part, Signed, Start, encode,
+};
 
 use super::fixture::{SCOPE, Writer, at, codes, judge, key, log, note};
 
@@ -122,7 +124,7 @@ pub(crate) async fn wrong() -> Vec<Wrong> {
         ("another start", after(&|c| c.start = Start { number: 3, previous: Hash::of(b"x") }), vec!["start"]),
         ("an export that is not there", after(&|c| (c.number, c.exported) = (9, 9)), vec!["missing-lines"]),
         ("no manifest 2", [&exports[0][..], &exports[2]].concat(), vec!["missing-lines", "missing-manifest"]),
-        ("a file more", with(more), vec!["not-covered", "unlisted"]),
+        ("a file more", with(more.clone()), vec!["not-covered", "unlisted"]),
         ("a line more", longer, vec!["not-covered", "range"]),
         ("a line of another log", mixed, vec!["foreign", "range"]),
         ("a log without a statement", vec![alone], vec!["not-covered", "start", "unlisted"]),
@@ -130,6 +132,15 @@ pub(crate) async fn wrong() -> Vec<Wrong> {
             "a checkpoint of another writer",
             stated(manifest("operator-0", other_checkpoint)),
             vec!["statement-chain", "wrong-statement"],
+        ),
+        (
+            "a checkpoint before the end",
+            {
+                let part = Part { name: "more.jsonl".into(), first: 7, last: 7, lines: 1 };
+                let own = manifest("operator-0", last.envelope.clone());
+                [stated(Manifest { files: vec![part], ..own }), vec![more.clone()]].concat()
+            },
+            vec!["not-covered", "statement-chain", "wrong-statement"],
         ),
         (
             "no checkpoint of its own",

@@ -118,4 +118,8 @@ impl AuditSink for CountedAudit {
         }
         result
     }
+
+    fn follow_up(&self, entry: AuditEntry) {
+        self.inner.follow_up(entry);
+    }
 }

@@ -5,7 +5,7 @@ use std::{io::Write as _, pin::pin, sync::Arc, time::Duration};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, api::PostParams};
 use roomkeeper_graph::{
-    audit::{AuditError, AuditSink, FileAudit},
+    audit::{AuditError, AuditSink, chain::ChainedAudit},
     budget::Budgets,
     http::{Http, HttpError, HttpSettings},
 };
@@ -87,7 +87,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         .with_observer(Arc::new(graph_metrics))
         .with_budgets(Arc::new(budgets));
     let booking = BookingClient::new(settings.booking_ca.as_deref(), deadline.clone(), metrics.clone())?;
-    let audit = FileAudit::open(&settings.audit_dir, &settings.identity)?;
+    let audit = ChainedAudit::open(&settings.audit_dir, &settings.identity, 64 << 20)?;
     let audit: Arc<dyn AuditSink> = Arc::new(CountedAudit::new(Arc::new(audit), &metrics));
     let kube = Client::try_default().await?;
 

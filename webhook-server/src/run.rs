@@ -7,7 +7,7 @@ use axum::Router;
 use kube::Client;
 use prometheus::Registry;
 use roomkeeper_graph::{
-    audit::{AuditSink, FileAudit},
+    audit::{AuditSink, chain::ChainedAudit},
     http::{Http, HttpSettings},
 };
 use roomkeeper_service::{
@@ -140,7 +140,7 @@ impl Parts {
             Some(identity) => identity.clone(),
             None => host_name()?,
         };
-        let audit = FileAudit::open(&args.audit_dir, &identity)
+        let audit = ChainedAudit::open(&args.audit_dir, &identity, 64 << 20)
             .with_context(|| format!("--audit-dir {} --identity {identity}", args.audit_dir.display()))?;
         let allowed_hosts = AllowedHosts::new(&args.allowed_host).context("--allowed-host")?;
         Ok(Self { client, http, audit: Arc::new(audit), allowed_hosts, identity })

@@ -6,17 +6,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::AuditError;
 
-/// Items that may wait for the thread; beyond, callers wait for room.
-const QUEUE: usize = 4_096;
 /// Items that are made durable together at most.
 const BATCH: usize = 1_024;
 
-/// An item and who waits for it.
+/// An item and who waits for it, if anybody does.
 #[derive(Debug)]
 pub(super) struct Waiting<T> {
     item: T,
-    done: oneshot::Sender<Result<(), AuditError>>,
+    done: Option<oneshot::Sender<Result<(), AuditError>>>,
 }
+
+/// Where items are handed over. It has no bound of its own: each caller waits for what it announces, and follows up once.
+pub(super) type Queue<T> = mpsc::UnboundedSender<Waiting<T>>;
 
 /// What the thread does with a batch.
 pub(super) trait Commit: Send + 'static {
@@ -28,8 +29,8 @@ pub(super) trait Commit: Send + 'static {
 }
 
 /// Starts the thread. It ends when the last sender is gone and nothing waits.
-pub(super) fn start<C: Commit>(mut log: C) -> io::Result<mpsc::Sender<Waiting<C::Item>>> {
-    let (queue, mut waiting) = mpsc::channel(QUEUE);
+pub(super) fn start<C: Commit>(mut log: C) -> io::Result<Queue<C::Item>> {
+    let (queue, mut waiting) = mpsc::unbounded_channel();
     thread::Builder::new().name("audit".into()).spawn(move || {
         let mut batch = Vec::with_capacity(BATCH);
         while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
@@ -42,7 +43,7 @@ pub(super) fn start<C: Commit>(mut log: C) -> io::Result<mpsc::Sender<Waiting<C:
             }
             for (caller, answer) in callers.into_iter().zip(answers) {
                 // A caller that went away needs no answer.
-                let _ = caller.send(answer);
+                let _ = caller.map(|caller| caller.send(answer));
             }
         }
     })?;
@@ -50,8 +51,66 @@ pub(super) fn start<C: Commit>(mut log: C) -> io::Result<mpsc::Sender<Waiting<C:
 }
 
 /// Hands an item to the thread and waits until it is durable.
-pub(super) async fn submit<T>(queue: &mpsc::Sender<Waiting<T>>, item: T) -> Result<(), AuditError> {
+pub(super) async fn submit<T>(queue: &Queue<T>, item: T) -> Result<(), AuditError> {
     let (done, answer) = oneshot::channel();
-    queue.send(Waiting { item, done }).await.map_err(|_| AuditError::Closed)?;
+    queue.send(Waiting { item, done: Some(done) }).map_err(|_| AuditError::Closed)?;
     answer.await.map_err(|_| AuditError::Closed)?
+}
+
+/// Hands an item to the thread.
+pub(super) fn hand_over<T>(queue: &Queue<T>, item: T) -> Result<(), AuditError> {
+    queue.send(Waiting { item, done: None }).map_err(|_| AuditError::Closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc as std_mpsc;
+
+    use super::*;
+
+    /// Tells the size of each batch, and waits for leave and the answer.
+    struct Held {
+        began: std_mpsc::Sender<usize>,
+        leave: std_mpsc::Receiver<Result<(), AuditError>>,
+    }
+
+    impl Commit for Held {
+        type Item = u32;
+
+        fn commit(&mut self, batch: &[u32]) -> Vec<Result<(), AuditError>> {
+            self.began.send(batch.len()).unwrap();
+            vec![self.leave.recv().unwrap(); batch.len()]
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_wait_for_the_batch_and_share_its_fate() {
+        let (began, at) = std_mpsc::channel();
+        let (leave, wait) = std_mpsc::channel();
+        let queue = start(Held { began, leave: wait }).unwrap();
+        let one = |n| {
+            let queue = queue.clone();
+            tokio::spawn(async move { submit(&queue, n).await })
+        };
+        let first = one(0);
+        let at = tokio::task::spawn_blocking(move || {
+            assert_eq!(at.recv().unwrap(), 1);
+            at
+        })
+        .await
+        .unwrap();
+        let rest: Vec<_> = (1..=50).map(one).collect();
+        // The runtime has one thread: after a turn each task has handed over and waits.
+        tokio::task::yield_now().await;
+        hand_over(&queue, 51).unwrap();
+        assert!(!first.is_finished() && rest.iter().all(|task| !task.is_finished()));
+        let refused = Err(AuditError::Write { cause: "sync failed".into() });
+        leave.send(Ok(())).unwrap();
+        leave.send(refused.clone()).unwrap();
+        assert_eq!(first.await.unwrap(), Ok(()));
+        for task in rest {
+            assert_eq!(task.await.unwrap(), refused);
+        }
+        assert_eq!(at.recv().unwrap(), 51);
+    }
 }

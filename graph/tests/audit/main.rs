@@ -4,6 +4,7 @@
 
 mod damage;
 mod fixture;
+mod healing;
 mod histories;
 mod recovery;
 mod retention;

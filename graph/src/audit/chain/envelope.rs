@@ -4,6 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use data_encoding::BASE64;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use x509_parser::pem::Pem;
 
@@ -55,6 +56,17 @@ impl SigningKey {
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let der = block(pem, "PRIVATE KEY")?;
         Ed25519KeyPair::from_pkcs8(&der).map(Self).map_err(|_| KeyError::NotEd25519)
+    }
+
+    /// A new key, as a `PRIVATE KEY` in PEM that [`Self::from_pem`] reads.
+    ///
+    /// # Errors
+    /// The library has no randomness.
+    pub fn generate_pem() -> Result<SecretString, SignError> {
+        let pair = Ed25519KeyPair::generate().map_err(|_| SignError::Refused)?;
+        let der = pair.to_pkcs8v1().map_err(|_| SignError::Refused)?;
+        let der = BASE64.encode(der.as_ref());
+        Ok(format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n").into())
     }
 
     /// The key that proves its signatures.
@@ -177,8 +189,8 @@ pub enum SignError {
     /// It is no JSON.
     #[error("cannot encode a statement of the audit: {0}")]
     Encode(#[from] serde_json::Error),
-    /// The library refused.
-    #[error("cannot sign a statement of the audit")]
+    /// The library refused to sign, or to make a key.
+    #[error("the cryptographic library refused to sign, or to make a key")]
     Refused,
 }
 
@@ -190,6 +202,8 @@ fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +256,10 @@ mod tests {
         );
         let again = SigningKey::from_pem(pem.as_bytes()).unwrap();
         assert_eq!(again.public(), key.public());
+        let (one, other) = (SigningKey::generate_pem().unwrap(), SigningKey::generate_pem().unwrap());
+        let public =
+            |pem: &SecretString| SigningKey::from_pem(pem.expose_secret().as_bytes()).unwrap().public();
+        assert_ne!(public(&one), public(&other));
         assert_eq!(SigningKey::from_pem(b"").unwrap_err(), KeyError::NoPem);
         let rsa = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap();
         assert_eq!(SigningKey::from_pem(rsa.serialize_pem().as_bytes()).unwrap_err(), KeyError::NotEd25519);

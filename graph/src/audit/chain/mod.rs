@@ -9,8 +9,10 @@ mod finding;
 mod folder;
 mod hash;
 mod line;
+mod logs;
 mod manifest;
 mod name;
+mod reading;
 mod retention;
 mod segment;
 mod sink;
@@ -25,6 +27,7 @@ pub use self::{
     line::{Head, Line, decode, encode, split},
     manifest::{Known, Manifest, Part},
     name::{LogName, SYSTEM},
+    reading::read_all,
     retention::Start,
     sink::ChainedAudit,
     verify::{File, verify},

@@ -1,9 +1,30 @@
 //! The log of one writer and scope: appends to the last segment and begins a new one when that is full.
 
-use std::{fs::File, io};
+use std::{
+    fs::File,
+    io::{self, Write},
+};
 
 use super::{Folder, Head, LogName, line};
-use crate::audit::{AuditEntry, AuditError, file::Log};
+use crate::audit::{AuditEntry, AuditError};
+
+/// What is needed of a file; tests put a failing one in its place.
+pub(super) trait Log: Send + 'static {
+    /// Writes all bytes at the end.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Returns once everything appended is on the device.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Log for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
 
 /// Where segments are; tests put failing ones in its place.
 pub(super) trait Segments: Send + 'static {

@@ -108,7 +108,7 @@ impl Site {
             })
             .collect();
         let kept = self.data(&kept::config_map("operator-0")).await;
-        let bytes = kept.values().map(|envelope| format!("{envelope}\n")).collect::<String>().into_bytes();
+        let bytes = kept.values().flat_map(|envelope| [envelope.as_bytes(), b"\n"].concat()).collect();
         files.push(File { name: "kept.checkpoints.jsonl".into(), bytes });
         let mut report = verify(&files, &self.keys().await);
         report.findings.retain(|finding| finding.damage != Damage::Unlisted);

@@ -19,7 +19,7 @@ use tokio::{sync::Mutex, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    kept::{Kept, Place, data_key},
+    kept::{Kept, Place, data_key, is_own},
     key::{self, KeyAccessError, KeyRole},
 };
 
@@ -196,9 +196,8 @@ impl Checkpoints {
             writer = self.logs.writer(),
             "the kept checkpoints of this daemon were changed or removed by somebody else; does another process run under its identity?"
         );
-        let own = format!("{}.", self.id);
-        theirs.data.retain(|key, _| !key.starts_with(&own));
-        let ours = state.kept.data.iter().filter(|(key, _)| key.starts_with(&own));
+        theirs.data.retain(|key, _| !is_own(key, &self.id));
+        let ours = state.kept.data.iter().filter(|(key, _)| is_own(key, &self.id));
         theirs.data.extend(ours.map(|(key, envelope)| (key.clone(), envelope.clone())));
         state.kept = theirs;
         Ok(false)

@@ -35,6 +35,11 @@ pub fn data_key(id: &str, log: &LogName) -> String {
     if key.len() <= KEY_LIMIT { key } else { format!("{id}.{}", Hash::of(log.as_str().as_bytes())) }
 }
 
+/// Whether a data key is of the volume with that id.
+pub(super) fn is_own(key: &str, id: &str) -> bool {
+    key.strip_prefix(id).is_some_and(|log| log.starts_with('.'))
+}
+
 /// The ConfigMap, as it was read or written last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Kept {

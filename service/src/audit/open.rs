@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AuditArgs, Checkpoints, GuardedAudit, MetricsError,
     checkpoints::State,
-    kept::{Kept, Place},
+    kept::{Kept, Place, is_own},
     key::{self, KeyAccessError, KeyRole},
     metrics,
     writer::{self, WriterError},
@@ -90,8 +90,9 @@ pub async fn open(
 ) -> Result<DaemonAudit, OpenError> {
     writer::check_identity(&settings.identity)?;
     let place = Place::new(client, &settings.namespace, &settings.identity);
+    let id = writer::writer_id(&settings.dir)?;
     let known = loop {
-        match known(settings, client, &place).await {
+        match known(settings, client, &place, &id).await {
             Ok(known) => break known,
             Err(error) => {
                 gate.not_ready(&error.to_string());
@@ -102,7 +103,7 @@ pub async fn open(
             return Err(OpenError::Ended);
         }
     };
-    let Opened { logs, id, chains } = continued(settings, &known)?;
+    let Opened { logs, id, chains } = continued(settings, &known, id)?;
     let logs = Arc::new(logs);
     tracing::info!(writer = logs.writer(), logs = chains.len(), "audit open");
     let sink = Arc::new(GuardedAudit::new(Arc::clone(&logs), settings.args.audit_fail_closed));
@@ -125,11 +126,16 @@ struct Known {
     keys: Vec<VerifyingKey>,
 }
 
-async fn known(settings: &AuditSettings, client: &Client, place: &Place) -> Result<Known, KeyAccessError> {
+async fn known(
+    settings: &AuditSettings,
+    client: &Client,
+    place: &Place,
+    id: &str,
+) -> Result<Known, KeyAccessError> {
     let kept = place.read().await?;
     let mut keys = Vec::new();
-    // A daemon that nothing is known of yet has nothing to prove, and need not wait for a key to sign with.
-    if !kept.data.is_empty() || settings.role == KeyRole::Maker {
+    // A writer that nothing is known of yet has nothing to prove, and need not wait for a key to sign with.
+    if kept.data.keys().any(|key| is_own(key, id)) || settings.role == KeyRole::Maker {
         keys.push(key::signing_key(client, &settings.namespace, settings.role).await?.public());
         keys.extend(key::published(client, &settings.namespace).await?);
     }
@@ -152,8 +158,7 @@ enum Broken {
 }
 
 /// Opens the logs of the volume's writer; where they do not fit their checkpoints, those of a new one.
-fn continued(settings: &AuditSettings, known: &Known) -> Result<Opened, OpenError> {
-    let id = writer::writer_id(&settings.dir)?;
+fn continued(settings: &AuditSettings, known: &Known, id: String) -> Result<Opened, OpenError> {
     match opened(settings, known, id)? {
         Ok(opened) => Ok(opened),
         Err(broken) => {
@@ -180,9 +185,9 @@ fn resumed(
     id: &str,
     known: &Known,
 ) -> Result<BTreeMap<LogName, CheckpointChain>, Broken> {
-    let (own, heads) = (format!("{id}."), logs.heads());
+    let heads = logs.heads();
     let mut chains = BTreeMap::new();
-    for (key, envelope) in known.kept.data.iter().filter(|(key, _)| key.starts_with(&own)) {
+    for (key, envelope) in known.kept.data.iter().filter(|(key, _)| is_own(key, id)) {
         let last = Signed::<Checkpoint>::open(envelope, &known.keys)
             .map_err(|cause| Broken::Envelope { key: key.clone(), cause })?;
         let Some(log) = LogName::of_scope(&last.statement.scope) else {

@@ -12,15 +12,15 @@ use data_encoding::HEXLOWER;
 /// The file in the audit's folder that holds the volume's id.
 const FILE: &str = "writer-id";
 
-/// Longest identity: what a label of a host name may have.
-const IDENTITY_LIMIT: usize = 63;
+/// Longest identity: with the id it is a writer's name of at most 128 characters.
+const IDENTITY_LIMIT: usize = 100;
 
 /// Why there is no writer.
 #[derive(Debug, thiserror::Error)]
 pub enum WriterError {
     /// A ConfigMap is named after the identity.
     #[error(
-        "--identity {0:?} cannot be part of a ConfigMap's name: give 1 to 63 lower-case letters, digits or -, with a letter or digit at both ends"
+        "--identity {0:?} cannot be part of a ConfigMap's name: give 1 to 100 lower-case letters, digits, - and ., such as a pod's name"
     )]
     Identity(String),
     /// The volume's id cannot be read or made.
@@ -50,10 +50,10 @@ pub(super) fn name(identity: &str, id: &str) -> String {
 /// It cannot.
 pub(super) fn check_identity(identity: &str) -> Result<(), WriterError> {
     let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let fits = (1..=IDENTITY_LIMIT).contains(&identity.len())
-        && identity.bytes().all(known)
-        && !identity.starts_with('-')
-        && !identity.ends_with('-');
+    let label = |part: &str| {
+        !part.is_empty() && part.bytes().all(known) && !part.starts_with('-') && !part.ends_with('-')
+    };
+    let fits = identity.len() <= IDENTITY_LIMIT && identity.split('.').all(label);
     if fits { Ok(()) } else { Err(WriterError::Identity(identity.chars().take(128).collect())) }
 }
 
@@ -119,10 +119,10 @@ mod tests {
 
     #[test]
     fn an_identity_names_a_config_map() {
-        for good in ["roomkeeper-operator-0", "a", "0"] {
+        for good in ["roomkeeper-operator-0", "a", "0", "host.example"] {
             check_identity(good).unwrap();
         }
-        for bad in ["", "-a", "a-", "A", "a.b", "a/b", &"a".repeat(64)] {
+        for bad in ["", "-a", "a-", "A", "a..b", ".a", "a_b", "a/b", &"a".repeat(101)] {
             assert!(check_identity(bad).is_err(), "{bad}");
         }
     }

@@ -54,6 +54,8 @@ names! {
         Delivered,
         /// AccessScope: calls to the booking product are left in this week.
         BookingQuotaAvailable,
+        /// AccessScope: the operator can enter in the scope's audit what it does.
+        AuditWritable,
     }
 }
 
@@ -198,6 +200,16 @@ names! {
         BackendUnavailable,
         /// The bookings were cancelled.
         Cancelled,
+    }
+}
+
+names! {
+    /// Reasons of `AuditWritable`.
+    AuditWritable {
+        /// The last entry was written.
+        Written,
+        /// The last entry could not be written: nothing is sent for this scope until one can be, unless the audit is told to fail open.
+        WriteFailed,
     }
 }
 

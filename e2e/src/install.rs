@@ -19,6 +19,23 @@ pub const WEBHOOK: &str = "system:serviceaccount:roomkeeper-system:roomkeeper-we
 pub const SERVICE_ACCOUNT_GROUPS: [&str; 2] =
     ["system:serviceaccounts", "system:serviceaccounts:roomkeeper-system"];
 
+/// The checkpoints of the audit. The chart grants them by the names of its pods; programs of a test have names of their own.
+const AUDIT: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: audit-of-tests, namespace: roomkeeper-system}
+rules:
+- {apiGroups: [''], resources: [configmaps], verbs: [get, create, patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: audit-of-tests, namespace: roomkeeper-system}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: audit-of-tests}
+subjects:
+- {kind: ServiceAccount, name: roomkeeper-operator, namespace: roomkeeper-system}
+- {kind: ServiceAccount, name: roomkeeper-webhook, namespace: roomkeeper-system}
+";
+
 /// The one expression that the chart's templates use.
 const NAMESPACE_EXPRESSION: &str = "{{ .Release.Namespace }}";
 
@@ -28,8 +45,8 @@ const NAMESPACE_EXPRESSION: &str = "{{ .Release.Namespace }}";
 /// When a template cannot be read or uses another expression.
 pub fn rbac() -> anyhow::Result<Vec<String>> {
     let templates = programs::repository().join("charts/roomkeeper/templates");
-    ["rbac-operator.yaml", "rbac-webhook.yaml"]
-        .into_iter()
+    let files = ["rbac-operator.yaml", "rbac-webhook.yaml"].into_iter();
+    let mut texts: Vec<String> = files
         .map(|file| {
             let text = fs::read_to_string(templates.join(file)).with_context(|| format!("read {file}"))?;
             let text = text.replace(NAMESPACE_EXPRESSION, NAMESPACE);
@@ -38,7 +55,9 @@ pub fn rbac() -> anyhow::Result<Vec<String>> {
             }
             Ok(text)
         })
-        .collect()
+        .collect::<anyhow::Result<_>>()?;
+    texts.push(AUDIT.to_owned());
+    Ok(texts)
 }
 
 /// Applies CRDs, namespace and RBAC.

@@ -14,6 +14,7 @@ use roomkeeper_controlplane::{
     ControlPlane, Way,
     process::{Program, Supervised},
 };
+use roomkeeper_graph::audit::chain::read_all;
 use serde_json::{Value, json};
 
 use crate::{
@@ -332,18 +333,13 @@ impl Daemon {
         }
     }
 
-    /// Every line of its audit log, as JSON.
+    /// Every entry of its audit, as JSON.
     ///
     /// # Errors
-    /// When a line is no JSON.
+    /// When a line is none.
     pub fn audit_entries(&self) -> anyhow::Result<Vec<Value>> {
-        let mut entries = Vec::new();
-        for file in fs::read_dir(&self.audit).with_context(|| format!("read {}", self.audit.display()))? {
-            for line in fs::read_to_string(file?.path())?.lines().filter(|line| !line.is_empty()) {
-                entries.push(serde_json::from_str(line).context("a line of the audit is no JSON")?);
-            }
-        }
-        Ok(entries)
+        let lines = read_all(&self.audit).with_context(|| format!("read {}", self.audit.display()))?;
+        Ok(lines.into_iter().map(|line| Value::Object(line.entry)).collect())
     }
 }
 

@@ -1,4 +1,5 @@
-//! The one path that every request takes: audit entry durable, gate open, sent with a limit on time and size.
+//! The one path that every request takes: announced in the audit, gate open, sent with a limit on time and size, and its
+//! outcome told to the audit.
 
 use std::{
     sync::Arc,
@@ -12,7 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use crate::{
-    audit::{AuditEntry, AuditSink, Cause, Purpose},
+    audit::{AuditEntry, AuditSink, CallFault, Cause, Purpose},
     budget::{Account, Away, Lane, Place},
     catalogue::{self, ErrorAnswer},
     error::{GraphError, TransportFault},
@@ -142,17 +143,37 @@ impl Sender {
             attempt: attempt.number,
         };
         self.audit.record(entry).await.map_err(|cause| GraphError::Audit { purpose, cause })?;
-        if let Some(gate) = &self.http.gate {
-            gate.check().map_err(|why| GraphError::Held { purpose, why })?;
+        let mut told = Told::new(self, purpose, client_request_id, attempt.number);
+        if let Some(gate) = &self.http.gate
+            && let Err(why) = gate.check()
+        {
+            told.end(Some(CallFault::Held));
+            return Err(GraphError::Held { purpose, why });
         }
-        self.exchange(request, token, client_request_id).await.map_err(|fault| {
-            let shut = || self.http.gate.as_ref()?.check().err();
-            match fault {
-                // The gate was shut while a connection was made.
-                TransportFault::Connect if let Some(why) = shut() => GraphError::Held { purpose, why },
-                fault => GraphError::Transport { purpose, fault, client_request_id },
+        let result = self.exchange(request, token, client_request_id, &mut told.seen).await;
+        let shut = || self.http.gate.as_ref()?.check().err();
+        match result {
+            Ok(body) => {
+                told.end(None);
+                let Seen { status, request_id, retry_after } = told.seen;
+                Ok(RawAnswer {
+                    status: status.unwrap_or_default(),
+                    body,
+                    client_request_id,
+                    request_id,
+                    retry_after,
+                })
             }
-        })
+            // The gate was shut while a connection was made.
+            Err(TransportFault::Connect) if let Some(why) = shut() => {
+                told.end(Some(CallFault::Held));
+                Err(GraphError::Held { purpose, why })
+            }
+            Err(fault) => {
+                told.end(Some(fault.into()));
+                Err(GraphError::Transport { purpose, fault, client_request_id })
+            }
+        }
     }
 
     async fn exchange(
@@ -160,7 +181,8 @@ impl Sender {
         request: &Request,
         token: Option<&SecretString>,
         client_request_id: Uuid,
-    ) -> Result<RawAnswer, TransportFault> {
+        seen: &mut Seen,
+    ) -> Result<Bytes, TransportFault> {
         let mut outgoing = self
             .http
             .client
@@ -185,16 +207,70 @@ impl Sender {
             outgoing = outgoing.header("ConsistencyLevel", "eventual");
         }
         let response = outgoing.send().await.map_err(|e| fault(&e))?;
+        let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        seen.status = Some(response.status().as_u16());
+        seen.request_id = text("request-id").and_then(|id| Uuid::try_parse(id).ok());
+        seen.retry_after =
+            text("retry-after").and_then(|value| catalogue::retry_after(value, SystemTime::now()));
         if response.status().is_redirection() {
             return Err(TransportFault::Redirect);
         }
-        let status = response.status().as_u16();
-        let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let request_id = text("request-id").and_then(|id| Uuid::try_parse(id).ok());
-        let retry_after =
-            text("retry-after").and_then(|value| catalogue::retry_after(value, SystemTime::now()));
-        let body = read(response, request.limit()).await?;
-        Ok(RawAnswer { status, body, client_request_id, request_id, retry_after })
+        read(response, request.limit()).await
+    }
+}
+
+/// The head of an answer, as far as it is known.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    status: Option<u16>,
+    request_id: Option<Uuid>,
+    retry_after: Option<Duration>,
+}
+
+/// A call that was announced. Its outcome is told once, also when nobody waits for its answer any more.
+///
+/// The answer is used whether or not the outcome can be written: the call has been made, and to throw its answer away would
+/// only cause another. Nor is the disk waited for. Both are safe because the outcome stands before everything that the log
+/// takes later: until it is written, no further call of the scope is made.
+struct Told<'a> {
+    sender: &'a Sender,
+    purpose: Purpose,
+    client_request_id: Uuid,
+    attempt: u32,
+    began: Instant,
+    seen: Seen,
+    ended: bool,
+}
+
+impl<'a> Told<'a> {
+    fn new(sender: &'a Sender, purpose: Purpose, client_request_id: Uuid, attempt: u32) -> Self {
+        let (began, seen) = (Instant::now(), Seen::default());
+        Self { sender, purpose, client_request_id, attempt, began, seen, ended: false }
+    }
+
+    fn end(&mut self, fault: Option<CallFault>) {
+        self.ended = true;
+        let whole_seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        self.sender.audit.follow_up(AuditEntry::Outcome {
+            time: Timestamp::now(),
+            scope: self.sender.scope.clone(),
+            purpose: self.purpose,
+            client_request_id: self.client_request_id,
+            attempt: self.attempt,
+            status: self.seen.status,
+            request_id: self.seen.request_id,
+            duration_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            retry_after_seconds: self.seen.retry_after.map(whole_seconds),
+            fault,
+        });
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Some(CallFault::Abandoned));
+        }
     }
 }
 

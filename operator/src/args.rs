@@ -10,7 +10,10 @@ use std::{
 
 use clap::Parser;
 use roomkeeper_graph::budget::BudgetSettings;
-use roomkeeper_service::scope_access::{AllowedHosts, HostError};
+use roomkeeper_service::{
+    audit::AuditArgs,
+    scope_access::{AllowedHosts, HostError},
+};
 use url::Url;
 
 use crate::lease::Timing;
@@ -19,10 +22,10 @@ use crate::lease::Timing;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Args {
-    /// Namespace of this installation: its Lease and its Secret roomkeeper-client-state are there.
+    /// Namespace of this installation: its Lease, its Secrets and the checkpoints of its audit are there.
     #[arg(long, env = "ROOMKEEPER_NAMESPACE")]
     pub namespace: String,
-    /// Name under which this replica holds the lease. The host's name when not given.
+    /// Name under which this replica holds the lease and keeps its audit. The host's name when not given.
     #[arg(long, env = "ROOMKEEPER_IDENTITY")]
     pub identity: Option<String>,
     /// Namespaces whose objects are looked after; all of them when none is given. Repeatable, or separated by commas.
@@ -34,6 +37,9 @@ pub struct Args {
     /// Folder of the audit log; it must survive restarts.
     #[arg(long, env = "ROOMKEEPER_AUDIT_DIR")]
     pub audit_dir: PathBuf,
+    /// How the audit is kept.
+    #[command(flatten)]
+    pub audit: AuditArgs,
     /// Address of /healthz, /readyz and /metrics. Port 0 takes a free one.
     #[arg(long, env = "ROOMKEEPER_ADMIN_LISTEN", default_value = "0.0.0.0:9090")]
     pub admin_listen: SocketAddr,
@@ -132,6 +138,8 @@ pub struct Settings {
     pub public_url: String,
     /// Folder of the audit log.
     pub audit_dir: PathBuf,
+    /// How the audit is kept.
+    pub audit: AuditArgs,
     /// Address of the admin listener.
     pub admin_listen: SocketAddr,
     /// Hosts that custom resources may name.
@@ -201,6 +209,7 @@ impl Args {
             watch_namespaces: self.watch_namespace.into_iter().filter(|name| !name.is_empty()).collect(),
             public_url: url.as_str().trim_end_matches('/').to_owned(),
             audit_dir: self.audit_dir,
+            audit: self.audit,
             admin_listen: self.admin_listen,
             allowed_hosts: AllowedHosts::new(self.allowed_host.iter().filter(|host| !host.is_empty()))?,
             graph_ca: file("--graph-ca", self.graph_ca)?,

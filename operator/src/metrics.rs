@@ -1,12 +1,8 @@
 //! The operator's own metrics. Labels are closed sets: no object, no user, no tenant.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use async_trait::async_trait;
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
-use roomkeeper_graph::audit::{AuditEntry, AuditError, AuditSink};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::{booking_record::metrics::BookingMetrics, calendar_subscription::metrics::LifeMetrics};
 
@@ -26,7 +22,6 @@ pub struct Metrics {
     reconciles: IntCounterVec,
     reconcile_duration: HistogramVec,
     backend_requests: IntCounterVec,
-    audit_failures: IntCounter,
 }
 
 impl Metrics {
@@ -62,10 +57,6 @@ impl Metrics {
                 Opts::new("roomkeeper_backend_requests_total", "Requests to booking products"),
                 &["code_class"],
             )?,
-            audit_failures: IntCounter::new(
-                "roomkeeper_audit_write_failures_total",
-                "Audit entries that could not be made durable; what they announced was not done",
-            )?,
         };
         registry.register(Box::new(metrics.leader.clone()))?;
         registry.register(Box::new(metrics.subscriptions.clone()))?;
@@ -73,7 +64,6 @@ impl Metrics {
         registry.register(Box::new(metrics.reconciles.clone()))?;
         registry.register(Box::new(metrics.reconcile_duration.clone()))?;
         registry.register(Box::new(metrics.backend_requests.clone()))?;
-        registry.register(Box::new(metrics.audit_failures.clone()))?;
         Ok(metrics)
     }
 
@@ -93,29 +83,5 @@ impl Metrics {
             _ => "none",
         };
         self.backend_requests.with_label_values(&[class]).inc();
-    }
-}
-
-/// An audit sink that counts what could not be written.
-pub struct CountedAudit {
-    inner: Arc<dyn AuditSink>,
-    failures: IntCounter,
-}
-
-impl CountedAudit {
-    /// Around a sink.
-    pub fn new(inner: Arc<dyn AuditSink>, metrics: &Metrics) -> Self {
-        Self { inner, failures: metrics.audit_failures.clone() }
-    }
-}
-
-#[async_trait]
-impl AuditSink for CountedAudit {
-    async fn record(&self, entry: AuditEntry) -> Result<(), AuditError> {
-        let result = self.inner.record(entry).await;
-        if result.is_err() {
-            self.failures.inc();
-        }
-        result
     }
 }

@@ -5,12 +5,12 @@ use std::{io::Write as _, pin::pin, sync::Arc, time::Duration};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{Api, Client, api::PostParams};
 use roomkeeper_graph::{
-    audit::{AuditError, AuditSink, FileAudit},
     budget::Budgets,
     http::{Http, HttpError, HttpSettings},
 };
 use roomkeeper_service::{
     admin,
+    audit::{self, AuditSettings, DaemonAudit, KeyRole, OpenError},
     health::{Gate, Health},
     metrics::{self, GraphMetrics},
     scope_access::ScopeClients,
@@ -27,7 +27,7 @@ use crate::{
     events::Events,
     lead::lead,
     lease::{Election, LeaderDeadline},
-    metrics::{CountedAudit, Metrics},
+    metrics::Metrics,
     served,
 };
 
@@ -61,8 +61,8 @@ pub enum RunError {
     #[error("--booking-ca: {0}")]
     Booking(#[from] ClientError),
     /// Without an audit log nothing may be sent, so that there is nothing to do.
-    #[error("--audit-dir: {0}")]
-    Audit(#[from] AuditError),
+    #[error(transparent)]
+    Audit(#[from] OpenError),
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -75,8 +75,8 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let metrics = Metrics::new(&registry)?;
     let graph_metrics = GraphMetrics::new(&registry)?;
     let health = Health::new();
-    let (crds, election_gate, keys) =
-        (health.gate("crds"), health.gate("election"), health.gate("client-state"));
+    let (crds, election_gate, keys, audit_gate) =
+        (health.gate("crds"), health.gate("election"), health.gate("client-state"), health.gate("audit"));
     // Only a leader needs the keys: a standby that does not have them is ready to take over all the same.
     keys.ready();
 
@@ -87,11 +87,9 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         .with_observer(Arc::new(graph_metrics))
         .with_budgets(Arc::new(budgets));
     let booking = BookingClient::new(settings.booking_ca.as_deref(), deadline.clone(), metrics.clone())?;
-    let audit = FileAudit::open(&settings.audit_dir, &settings.identity)?;
-    let audit: Arc<dyn AuditSink> = Arc::new(CountedAudit::new(Arc::new(audit), &metrics));
     let kube = Client::try_default().await?;
 
-    let (address, serving) = admin::serve(settings.admin_listen, health, registry, shutdown.clone())
+    let (address, serving) = admin::serve(settings.admin_listen, health, registry.clone(), shutdown.clone())
         .await
         .map_err(|source| RunError::Io { what: "--admin-listen", source })?;
     writeln!(std::io::stdout(), "admin listening on {address}")
@@ -99,13 +97,18 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
 
     let prepared = async {
         served::wait(&kube, &settings.namespace, &settings.watch_namespaces, &crds).await;
-        own_user_name(&kube, &election_gate, settings.lease.retry).await
+        let user_name = own_user_name(&kube, &election_gate, settings.lease.retry).await;
+        let opened = audit::open(&audit_settings(&settings), &kube, &registry, &audit_gate, &shutdown).await;
+        opened.map(|audit| (user_name, audit))
     };
-    let user_name = tokio::select! {
-        user_name = prepared => Some(user_name),
+    let prepared = tokio::select! {
+        prepared = prepared => match prepared {
+            Err(OpenError::Ended) => None,
+            prepared => Some(prepared?),
+        },
         () = shutdown.cancelled() => None,
     };
-    if let Some(user_name) = user_name {
+    if let Some((user_name, audit)) = prepared {
         #[cfg(feature = "rehearsal")]
         let clock = Clock::from_environment();
         #[cfg(not(feature = "rehearsal"))]
@@ -116,25 +119,42 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
                 kube.clone(),
                 http,
                 settings.allowed_hosts.clone(),
-                Arc::clone(&audit),
+                Arc::clone(&audit.sink) as _,
             ),
             events: Events::new(kube.clone(), &settings.identity),
             kube,
             settings,
             user_name,
-            audit,
+            audit: Arc::clone(&audit.sink) as _,
             booking,
             products: Products::default(),
             deadline,
             metrics,
         });
-        elect(&process, &election_gate, &keys, &shutdown).await;
+        let work = Box::pin(elect(&process, &election_gate, &keys, &shutdown));
+        with_checkpoints(&audit, &shutdown, work).await;
     }
     // The admin listener ends with the same signal.
     if let Ok(Err(error)) = serving.await {
         tracing::warn!(%error, "the admin listener failed");
     }
     Ok(())
+}
+
+fn audit_settings(settings: &Settings) -> AuditSettings {
+    AuditSettings {
+        dir: settings.audit_dir.clone(),
+        identity: settings.identity.clone(),
+        namespace: settings.namespace.clone(),
+        role: KeyRole::Maker,
+        args: settings.audit.clone(),
+    }
+}
+
+/// Keeps checkpoints of the audit during the work, and a last one after it.
+async fn with_checkpoints(audit: &DaemonAudit, shutdown: &CancellationToken, work: impl Future<Output = ()>) {
+    tokio::join!(work, audit.run(shutdown.clone()));
+    audit.checkpoints.finish().await;
 }
 
 async fn elect(process: &Arc<Process>, gate: &Gate, keys: &Gate, shutdown: &CancellationToken) {

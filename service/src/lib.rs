@@ -1,7 +1,8 @@
-//! What both daemons of Roomkeeper need: telemetry, metrics registry, admin HTTP, TLS provider, shutdown, the keys behind
+//! What both daemons of Roomkeeper need: telemetry, metrics registry, admin HTTP, TLS provider, shutdown, the audit, the keys behind
 //! clientState, and access to Graph with the credential of an AccessScope.
 
 pub mod admin;
+pub mod audit;
 pub mod client_state;
 pub mod health;
 pub mod metrics;

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
+use roomkeeper_service::audit::AuditArgs;
 
 use crate::http::client_address::Network;
 
@@ -11,7 +12,7 @@ use crate::http::client_address::Network;
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Args {
-    /// Namespace of the installation, which holds the Secret roomkeeper-client-state.
+    /// Namespace of the installation, which holds its Secrets and the checkpoints of its audit.
     #[arg(long, env = "ROOMKEEPER_NAMESPACE")]
     pub namespace: String,
     /// Namespaces whose CalendarSubscriptions are served; all when none is named.
@@ -38,6 +39,9 @@ pub struct Args {
     /// Folder of the audit; on a persistent volume.
     #[arg(long, env = "ROOMKEEPER_AUDIT_DIR")]
     pub audit_dir: PathBuf,
+    /// How the audit is kept.
+    #[command(flatten)]
+    pub audit: AuditArgs,
     /// Hosts (HOST or HOST:PORT) that custom resources may name besides Microsoft's own.
     #[arg(long, env = "ROOMKEEPER_ALLOWED_HOST", value_delimiter = ',')]
     pub allowed_host: Vec<String>,

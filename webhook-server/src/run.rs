@@ -7,17 +7,21 @@ use axum::Router;
 use kube::Client;
 use prometheus::Registry;
 use roomkeeper_graph::{
-    audit::{AuditSink, FileAudit},
+    audit::AuditSink,
     http::{Http, HttpSettings},
 };
 use roomkeeper_service::{
     admin,
+    audit::{self, AuditSettings, DaemonAudit, KeyRole, OpenError},
     health::{Gate, Health},
     metrics::{self, GraphMetrics},
     scope_access::{AllowedHosts, ScopeClients},
     shutdown,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -64,7 +68,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let queue = open_queue(&args).await?;
     queue_metrics::register(&registry, Arc::clone(&queue) as Arc<dyn Queue>)?;
-    let parts = Parts::new(&args, &registry).await?;
+    let opened = Parts::new(&args, &registry, &gates.audit, &shutdown).await?;
+    let Some((parts, audit)) = opened else {
+        return end(&queue, admin_stop, admin_task).await;
+    };
     let mut tasks = Tasks::default();
     tasks.spawn("queue health", watch_queue(Arc::clone(&queue), gates.queue, shutdown.clone()));
 
@@ -95,17 +102,30 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     announce(public_address, admin_address)?;
 
+    let checkpoints = Arc::clone(&audit.checkpoints);
+    let stop = shutdown.clone();
+    tasks.spawn("checkpoints of the audit", async move { audit.run(stop).await });
     let ended_early = tasks.until_end(&shutdown).await;
-    queue.close().await;
-    admin_stop.cancel();
-    admin_task.await.context("admin listener")?.context("admin listener")?;
+    checkpoints.finish().await;
+    end(&queue, admin_stop, admin_task).await?;
     match ended_early {
         Some(name) => bail!("{name} ended by itself"),
         None => Ok(()),
     }
 }
 
+async fn end(
+    queue: &EmbeddedQueue,
+    admin_stop: CancellationToken,
+    admin_task: JoinHandle<std::io::Result<()>>,
+) -> anyhow::Result<()> {
+    queue.close().await;
+    admin_stop.cancel();
+    admin_task.await.context("admin listener")?.context("admin listener")
+}
+
 struct Gates {
+    audit: Gate,
     queue: Gate,
     kube: Gate,
     keys: Gate,
@@ -113,7 +133,8 @@ struct Gates {
 
 impl Gates {
     fn new(health: &Health) -> Self {
-        Self { queue: health.gate("queue"), kube: health.gate("kube"), keys: health.gate("keys") }
+        let [audit, queue, kube, keys] = ["audit", "queue", "kube", "keys"].map(|name| health.gate(name));
+        Self { audit, queue, kube, keys }
     }
 }
 
@@ -128,7 +149,13 @@ struct Parts {
 }
 
 impl Parts {
-    async fn new(args: &Args, registry: &Registry) -> anyhow::Result<Self> {
+    /// `None` when the program is to end before the audit is open.
+    async fn new(
+        args: &Args,
+        registry: &Registry,
+        gate: &Gate,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<Option<(Self, DaemonAudit)>> {
         let client = Client::try_default().await.context("no access to a Kubernetes API server")?;
         let extra_ca_pem = args
             .graph_ca
@@ -143,10 +170,20 @@ impl Parts {
             Some(identity) => identity.clone(),
             None => host_name()?,
         };
-        let audit = FileAudit::open(&args.audit_dir, &identity)
-            .with_context(|| format!("--audit-dir {} --identity {identity}", args.audit_dir.display()))?;
         let allowed_hosts = AllowedHosts::new(&args.allowed_host).context("--allowed-host")?;
-        Ok(Self { client, http, audit: Arc::new(audit), allowed_hosts, identity })
+        let settings = AuditSettings {
+            dir: args.audit_dir.clone(),
+            identity: identity.clone(),
+            namespace: args.namespace.clone(),
+            role: KeyRole::Reader,
+            args: args.audit.clone(),
+        };
+        let opened = match audit::open(&settings, &client, registry, gate, shutdown).await {
+            Err(OpenError::Ended) => return Ok(None),
+            opened => opened?,
+        };
+        let audit = Arc::clone(&opened.sink) as _;
+        Ok(Some((Self { client, http, audit, allowed_hosts, identity }, opened)))
     }
 }
 

@@ -5,7 +5,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{EventId, UserId};
+use crate::{
+    error::TransportFault,
+    ids::{EventId, UserId},
+};
 
 /// What a request is for: the closed list of calls that this client can make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,6 +128,42 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Why an announced call has no whole answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum CallFault {
+    /// It was not sent: the gate was shut meanwhile.
+    Held,
+    /// No connection.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// The answer was a redirect, which is not followed.
+    Redirect,
+    /// The answer exceeded the bound and was not read on.
+    TooLarge,
+    /// The connection broke.
+    Broken,
+    /// Whoever made the call gave up waiting; what Graph did with it is not known.
+    Abandoned,
+}
+
+impl From<TransportFault> for CallFault {
+    fn from(fault: TransportFault) -> Self {
+        match fault {
+            TransportFault::Connect => Self::Connect,
+            TransportFault::Timeout => Self::Timeout,
+            TransportFault::Redirect => Self::Redirect,
+            TransportFault::TooLarge { .. } => Self::TooLarge,
+            // The last two are about lists, and are found out after the answer.
+            TransportFault::Broken
+            | TransportFault::ForeignPageLink
+            | TransportFault::TooManyPages { .. } => Self::Broken,
+        }
+    }
+}
+
 /// One entry of the audit. It tells of the call, never of the data returned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -152,6 +191,33 @@ pub enum AuditEntry {
         client_request_id: uuid::Uuid,
         /// 1 for the first try, 2 for the repetition with a new token.
         attempt: u32,
+    },
+    /// What became of a call. An intent without an outcome belongs to a process that ended before it could tell.
+    Outcome {
+        /// When the entry was made.
+        time: Timestamp,
+        /// `namespace/name` of the `AccessScope`.
+        scope: String,
+        /// What the call was for.
+        purpose: Purpose,
+        /// The `client-request-id` of the entry that announced the call.
+        client_request_id: uuid::Uuid,
+        /// The attempt that was announced.
+        attempt: u32,
+        /// HTTP status, where an answer began.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// Graph's `request-id`, where the answer has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<uuid::Uuid>,
+        /// Time from the announcement's being durable to the end of the answer, in milliseconds.
+        duration_ms: u64,
+        /// The wait that the answer asks for, in whole seconds, rounded up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_seconds: Option<u64>,
+        /// Why no whole answer was received; absent where one was, of whatever status.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<CallFault>,
     },
     /// A change notification was taken for processing.
     Notification {
@@ -214,6 +280,32 @@ pub enum AuditEntry {
     },
 }
 
+impl AuditEntry {
+    /// When the entry was made.
+    pub fn time(&self) -> Timestamp {
+        match self {
+            Self::Call { time, .. }
+            | Self::Outcome { time, .. }
+            | Self::Notification { time, .. }
+            | Self::ConsentGranted { time, .. }
+            | Self::ConsentWithdrawn { time, .. }
+            | Self::Note { time, .. } => *time,
+        }
+    }
+
+    /// `namespace/name` of the `AccessScope`; empty for what belongs to none.
+    pub fn scope(&self) -> &str {
+        match self {
+            Self::Call { scope, .. }
+            | Self::Outcome { scope, .. }
+            | Self::Notification { scope, .. }
+            | Self::ConsentGranted { scope, .. }
+            | Self::ConsentWithdrawn { scope, .. }
+            | Self::Note { scope, .. } => scope,
+        }
+    }
+}
+
 mod as_text {
     use std::{fmt::Display, str::FromStr};
 
@@ -256,6 +348,36 @@ mod tests {
             r#"{"type":"call","time":"2026-11-23T10:00:00Z","scope":"rooms/contoso","tenantId":"7f1d0cb7-93b9-405a-8dad-c21703b7af18","clientId":"9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11","purpose":"eventMinimalRead","method":"GET","url":"https://graph.microsoft.com/v1.0/users/x","causedBy":"CalendarSubscription/rooms/user1","clientRequestId":"00000000-0000-0000-0000-000000000000","attempt":1}"#
         );
         assert_eq!(serde_json::from_str::<AuditEntry>(&text).unwrap(), entry);
+    }
+
+    #[test]
+    fn an_outcome_has_no_place_for_data() {
+        let outcome = |status, fault| AuditEntry::Outcome {
+            time: "2026-11-23T10:00:00Z".parse().unwrap(),
+            scope: "rooms/contoso".into(),
+            purpose: Purpose::EventMinimalRead,
+            client_request_id: uuid::Uuid::nil(),
+            attempt: 1,
+            status,
+            request_id: status.map(|_| uuid::Uuid::nil()),
+            duration_ms: 31,
+            retry_after_seconds: None,
+            fault,
+        };
+        for (entry, expected) in [
+            (
+                outcome(Some(200), None),
+                r#"{"type":"outcome","time":"2026-11-23T10:00:00Z","scope":"rooms/contoso","purpose":"eventMinimalRead","clientRequestId":"00000000-0000-0000-0000-000000000000","attempt":1,"status":200,"requestId":"00000000-0000-0000-0000-000000000000","durationMs":31}"#,
+            ),
+            (
+                outcome(None, Some(CallFault::TooLarge)),
+                r#"{"type":"outcome","time":"2026-11-23T10:00:00Z","scope":"rooms/contoso","purpose":"eventMinimalRead","clientRequestId":"00000000-0000-0000-0000-000000000000","attempt":1,"durationMs":31,"fault":"tooLarge"}"#,
+            ),
+        ] {
+            let text = serde_json::to_string(&entry).unwrap();
+            assert_eq!(text, expected);
+            assert_eq!(serde_json::from_str::<AuditEntry>(&text).unwrap(), entry);
+        }
     }
 
     #[test]

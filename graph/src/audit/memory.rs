@@ -15,6 +15,8 @@ pub struct MemoryAudit {
 #[derive(Debug, Default)]
 struct State {
     entries: Vec<AuditEntry>,
+    /// What could not be refused while everything else was.
+    owed: Vec<AuditEntry>,
     refuse: Option<AuditError>,
 }
 
@@ -42,7 +44,16 @@ impl AuditSink for MemoryAudit {
         if let Some(error) = &state.refuse {
             return Err(error.clone());
         }
+        let owed = std::mem::take(&mut state.owed);
+        state.entries.extend(owed);
         state.entries.push(entry);
         Ok(())
+    }
+
+    fn follow_up(&self, entry: AuditEntry) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        let to = if state.refuse.is_some() { &mut state.owed } else { &mut state.entries };
+        to.push(entry);
     }
 }

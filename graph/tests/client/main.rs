@@ -4,6 +4,7 @@
 
 mod calls;
 mod credentials;
+mod outcomes;
 mod simulator;
 mod support;
 mod transport;

@@ -120,15 +120,16 @@ impl Sim {
         let entries = self.audit.entries();
         let told: HashSet<_> = entries
             .iter()
-            .map(|entry| match entry {
+            .filter_map(|entry| match entry {
                 AuditEntry::Call { client_request_id, method, url, .. } => {
                     let path = url.strip_prefix(&self.running.origin).unwrap().to_owned();
-                    (client_request_id.to_string(), method.clone(), path)
+                    Some((client_request_id.to_string(), method.clone(), path))
                 }
+                AuditEntry::Outcome { .. } => None,
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(told.len(), entries.len());
+        assert_eq!(told.len() * 2, entries.len(), "each call has an outcome");
         let text = |request: &Value, member: &str| request[member].as_str().unwrap().to_owned();
         let seen: HashSet<_> = self
             .requests_seen()

@@ -43,6 +43,7 @@ pub(crate) struct Seen {
 }
 
 /// An answer to give.
+#[derive(Clone)]
 pub(crate) struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,

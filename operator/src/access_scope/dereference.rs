@@ -32,6 +32,8 @@ pub async fn dereference(
     now: Timestamp,
 ) -> World {
     let elder = elder(context, object);
+    // Before anything is asked: what can be written again by now is then asked at once.
+    let audit = context.process.audit.check(&scope.key.to_string()).await.map_err(|error| error.to_string());
     let (counts, remote) = context.watched.of_scope(&scope.key);
     let (mut answers, due) = context.memory.answers(&scope.uid, scope.generation, scope.asked(), now);
     let serves = elder.is_none() && scope.deleted_at.is_none() && !scope.suspend;
@@ -52,6 +54,7 @@ pub async fn dereference(
         counts,
         remote,
         progress_at,
+        audit: Some(audit),
     }
 }
 

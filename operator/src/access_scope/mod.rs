@@ -13,7 +13,7 @@ pub mod validate;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -110,6 +110,7 @@ impl Reconcile for AccessScope {
                 counts: context.watched.of_scope(&scope.key).0,
                 remote: context.watched.of_scope(&scope.key).1,
                 progress_at: None,
+                audit: None,
             }
         } else {
             dereference::dereference(&context, &self, &scope, now).await
@@ -131,6 +132,7 @@ impl Reconcile for AccessScope {
             Some(_) => plan.next,
             None => context.memory.until_ask(&scope.uid, now).unwrap_or(plan.next),
         };
+        let next = if world.audit_fails() { next.min(plan::AUDIT_LOOK) } else { next };
         let next = match status::quota_exhausted_until(&scope, now) {
             Some(until) => next.min(Duration::try_from(until.duration_since(now)).unwrap_or_default()),
             None => next,
@@ -188,9 +190,14 @@ async fn write(context: &Context, object: &AccessScope, status: &AccessScopeStat
 
 /// Has scopes looked at whose CalendarSubscriptions changed state, many changes at a time.
 pub async fn counts(context: Arc<Context>) {
+    let mut failing = BTreeSet::new();
     loop {
         tokio::time::sleep(COUNTS).await;
         context.scopes.trigger_all(context.watched.take_changed_scopes());
         context.watched.publish(&context.process.metrics.subscriptions);
+        let now: BTreeSet<_> = context.process.audit.failing().into_iter().map(|log| log.scope).collect();
+        let turned = failing.symmetric_difference(&now).filter_map(|scope| scope.split_once('/'));
+        context.scopes.trigger_all(turned.map(|(namespace, name)| Key::new(namespace, name)));
+        failing = now;
     }
 }

@@ -22,6 +22,9 @@ const RECHECK: Duration = Duration::from_secs(30);
 /// When to look again while a deletion waits.
 const DELETION_LOOK: Duration = Duration::from_secs(2);
 
+/// Time between two tries to write an audit that could not be written.
+pub const AUDIT_LOOK: Duration = Duration::from_secs(5);
+
 /// What Graph and the token endpoint said, for which generation and request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answers {
@@ -78,6 +81,15 @@ pub struct World {
     pub remote: usize,
     /// When one of them last ended, as far as this leadership saw; only while the scope is under deletion.
     pub progress_at: Option<Timestamp>,
+    /// Whether the scope's audit can be written, and what is wrong with it; `None` where that was not looked at.
+    pub audit: Option<Result<(), String>>,
+}
+
+impl World {
+    /// Whether the scope's audit cannot be written.
+    pub fn audit_fails(&self) -> bool {
+        matches!(self.audit, Some(Err(_)))
+    }
 }
 
 /// What to do about the finalizer.
@@ -123,6 +135,7 @@ pub fn plan(scope: &Validated, world: &World, now: Timestamp) -> Plan {
     let finalizer = finalizer(scope, world, now);
     let ask_in = ask_in(scope, world);
     let next = if scope.deleted_at.is_some() { DELETION_LOOK } else { ask_in };
+    let next = if world.audit_fails() { next.min(AUDIT_LOOK) } else { next };
     Plan { finalizer, status: status::report(scope, world, now), next, ask_in }
 }
 

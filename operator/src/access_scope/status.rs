@@ -8,8 +8,8 @@ use roomkeeper_crds::{
     AccessScopeStatus,
     access_scope::{Members as MembersStatus, Shrink},
     condition::{
-        self, Allowed, BookingQuotaAvailable, CredentialsValid, Desired, MembersResolved, Status,
-        Summary as Reason, Type,
+        self, Allowed, AuditWritable, BookingQuotaAvailable, CredentialsValid, Desired, MembersResolved,
+        Status, Summary as Reason, Type,
     },
 };
 
@@ -70,6 +70,9 @@ pub fn report(scope: &Validated, world: &World, now: Timestamp) -> AccessScopeSt
             condition::clear(&mut status.conditions, Type::BookingQuotaAvailable);
         }
     }
+    if let Some(audit) = audit(world) {
+        condition::set(&mut status.conditions, audit, generation, now);
+    }
     let before = scope.status.conditions.as_slice();
     status.members = figures(scope, world, now, told(before) != told(&status.conditions));
     let summary = summarise(scope, world, &status);
@@ -105,6 +108,25 @@ fn quota(scope: &Validated, now: Timestamp) -> Option<Desired> {
             Status::True,
             BookingQuotaAvailable::Available.as_str(),
             "calls to the booking product are left in this week".to_owned(),
+        ),
+    })
+}
+
+/// Whether the operator can enter in the scope's audit what it does.
+fn audit(world: &World) -> Option<Desired> {
+    let type_ = Type::AuditWritable;
+    Some(match world.audit.as_ref()? {
+        Ok(()) => desired(
+            type_,
+            Status::True,
+            AuditWritable::Written.as_str(),
+            "what is done for this scope is entered in the audit".to_owned(),
+        ),
+        Err(why) => desired(
+            type_,
+            Status::False,
+            AuditWritable::WriteFailed.as_str(),
+            format!("{why}: free space on the operator's volume for the audit, or make it larger"),
         ),
     })
 }
@@ -217,6 +239,9 @@ fn summarise(scope: &Validated, world: &World, status: &AccessScopeStatus) -> Su
                 message: format!("suspended: {left} Graph subscriptions of it are still to be ended"),
             },
         };
+    }
+    if let Some(Err(why)) = &world.audit {
+        return trouble_summary(AuditWritable::WriteFailed.as_str(), why.clone(), false);
     }
     let Some(answers) = &world.answers else {
         return Summary::Unproven {

@@ -46,7 +46,16 @@ fn good() -> Answers {
 
 fn world(answers: Option<Answers>, members: Option<Arc<Members>>) -> World {
     let counts = SubscriptionCounts::default();
-    World { elder: None, answers, failures: 0, members, counts, remote: 0, progress_at: None }
+    World {
+        elder: None,
+        answers,
+        failures: 0,
+        members,
+        counts,
+        remote: 0,
+        progress_at: None,
+        audit: Some(Ok(())),
+    }
 }
 
 fn trouble<R>(reason: R, stalled: bool) -> Trouble<R> {

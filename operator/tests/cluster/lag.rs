@@ -14,7 +14,7 @@ use roomkeeper_crds::{
     condition::Type,
 };
 use roomkeeper_graph::{
-    audit::FileAudit,
+    audit::chain::ChainedAudit,
     http::{Http, HttpSettings},
 };
 use roomkeeper_operator::{
@@ -92,7 +92,7 @@ impl Within {
         let http = Http::gated(&http, Arc::new(deadline.clone())).unwrap();
         let metrics = Metrics::new(&Registry::new()).unwrap();
         let audit: Arc<dyn roomkeeper_graph::audit::AuditSink> =
-            Arc::new(FileAudit::open(&settings.audit_dir, "within").unwrap());
+            Arc::new(ChainedAudit::open(&settings.audit_dir, "within", 64 << 20).unwrap());
         let process = Arc::new(Process {
             clock: Clock::default(),
             clients: ScopeClients::new(

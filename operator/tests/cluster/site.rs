@@ -182,8 +182,8 @@ impl Operator {
     }
 
     pub fn audit_text(&self) -> String {
-        let Ok(files) = fs::read_dir(&self.audit) else { return String::new() };
-        files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+        let Ok(lines) = roomkeeper_graph::audit::chain::read_all(&self.audit) else { return String::new() };
+        lines.iter().map(|line| serde_json::to_string(&line.entry).unwrap() + "\n").collect()
     }
 }
 
@@ -225,7 +225,8 @@ fn rbac(namespace: &str) -> String {
     documents.push(format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: secrets, namespace: {namespace}}}\n\
          rules: [{{apiGroups: [''], resources: [secrets], resourceNames: [graph, booking], verbs: [get, list, watch]}},\n\
-         {{apiGroups: [''], resources: [serviceaccounts/token], resourceNames: [graph, nobody], verbs: [create]}}]\n"
+         {{apiGroups: [''], resources: [serviceaccounts/token], resourceNames: [graph, nobody], verbs: [create]}},\n\
+         {{apiGroups: [''], resources: [configmaps], verbs: [get, create, patch]}}]\n"
     ));
     documents.push(format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: secrets, namespace: {namespace}}}\n\

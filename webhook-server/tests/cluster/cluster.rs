@@ -35,6 +35,15 @@ pub async fn cluster() -> Cluster {
             let rbac =
                 std::fs::read_to_string(rbac).unwrap().replace("{{ .Release.Namespace }}", INSTALLATION);
             plane.apply_yaml(&rbac).await.unwrap();
+            // The chart grants the checkpoints of the audit by the names of its pods.
+            let audit = format!(
+                "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: audit, namespace: {INSTALLATION}}}\n\
+                 rules: [{{apiGroups: [''], resources: [configmaps], verbs: [get, create, patch]}}]\n---\n\
+                 apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: audit, namespace: {INSTALLATION}}}\n\
+                 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: audit}}\n\
+                 subjects: [{{kind: ServiceAccount, name: roomkeeper-webhook, namespace: {INSTALLATION}}}]\n"
+            );
+            plane.apply_yaml(&audit).await.unwrap();
         })
         .await;
     let user = format!("system:serviceaccount:{INSTALLATION}:roomkeeper-webhook");

@@ -127,8 +127,8 @@ impl Webhook {
     }
 
     fn audit(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.folder.path().join("audit/webhook-0.jsonl")).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let lines = roomkeeper_graph::audit::chain::read_all(&self.folder.path().join("audit")).unwrap();
+        lines.into_iter().map(|line| Value::Object(line.entry)).collect()
     }
 }
 

@@ -1,0 +1,24 @@
+//! A daemon's audit: the logs on its own volume, and the signed checkpoints of them that leave the pod.
+//!
+//! What is in the installation's namespace: the Secret [`KEY_SECRET`] that statements are signed with, the ConfigMap
+//! [`KEYS_CONFIG_MAP`] with every public key that ever was, and for each daemon a ConfigMap ([`kept::config_map`]) with the
+//! last checkpoint of each of its logs. The format is in `docs/decisions/0015-the-audit-is-a-chain-per-writer-and-scope.md`.
+
+mod args;
+mod checkpoints;
+pub mod kept;
+mod key;
+mod metrics;
+mod open;
+mod sink;
+mod writer;
+
+pub use self::{
+    args::AuditArgs,
+    checkpoints::{CheckpointError, Checkpoints},
+    key::{KEY_ENTRY, KEY_SECRET, KEYS_CONFIG_MAP, KeyAccessError, KeyRole},
+    metrics::MetricsError,
+    open::{AuditSettings, DaemonAudit, OpenError, open},
+    sink::GuardedAudit,
+    writer::{WriterError, writer_id},
+};

@@ -2,6 +2,7 @@
 //! clientState, and access to Graph with the credential of an AccessScope.
 
 pub mod admin;
+pub mod audit_export;
 pub mod client_state;
 pub mod health;
 pub mod metrics;

@@ -2,7 +2,7 @@
 """Verifies exported audit logs (docs/decisions/0015-…) independently of Roomkeeper: audit_verify.py KEY.pem… FILES…
 
 Prints each log and each finding (code, file, line). Ends with 0: complete, 3: intact with lines pending, 1: damaged."""
-import base64, hashlib, json, os, sys
+import base64, gzip, hashlib, json, os, sys, zlib
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
@@ -149,8 +149,16 @@ def judge_lines(log):
     until = max((c["time"] for c, _, _ in log["checkpoint"] if c["number"] <= last), default="never")
     return last, until, log["known"] if log["known"] > max(last, log["needed"]) else None
 
+def unpacked(paths):
+    """Names without .gz, and what is in the files."""
+    for name, data in ((os.path.basename(path), open(path, "rb").read()) for path in paths):
+        try:
+            yield (name[:-3], gzip.decompress(data)) if name.endswith(".gz") else (name, data)
+        except (OSError, EOFError, zlib.error):
+            find("unreadable", name)
+
 def main(paths):
-    files = [(os.path.basename(path), open(path, "rb").read()) for path in paths]
+    files = list(unpacked(paths))
     for key in (load_pem_public_key(data) for name, data in files if name.endswith(".pem")):
         keys[sha(key.public_bytes(Encoding.Raw, PublicFormat.Raw))] = key
     parts, listed, pending = [], {}, False

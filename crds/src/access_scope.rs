@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    audit_export::{Audit, AuditStatus},
     condition::{self, CredentialsValid, MembersResolved, Type},
     rule,
 };
@@ -102,6 +103,10 @@ pub struct AccessScopeSpec {
     /// How long BookingRecords are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
+
+    /// What becomes of the audit of this scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audit>,
 
     /// True ends the Graph subscriptions of this scope and keeps objects and consents.
     #[serde(default)]
@@ -489,7 +494,7 @@ pub struct AccessScopeStatus {
     /// `metadata.generation` that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `CredentialsValid`, `MembersResolved`, `Ready`; `Reconciling` and `Stalled` only while True.
+    /// `CredentialsValid`, `MembersResolved`, `AuditExported`, `Ready`; `Reconciling` and `Stalled` only while True.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "rule::conditions")]
     pub conditions: Vec<Condition>,
@@ -505,6 +510,9 @@ pub struct AccessScopeStatus {
     /// Calls to the booking product that were set aside, so that the quota holds over restarts and changes of the leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booking_quota: Option<BookingQuotaStatus>,
+    /// How far the audit's exports are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditStatus>,
     /// When the certificate of the credential ends. Absent for credentials that do not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_expires_at: Option<Time>,

@@ -56,6 +56,8 @@ names! {
         BookingQuotaAvailable,
         /// AccessScope: the operator can enter in the scope's audit what it does.
         AuditWritable,
+        /// AccessScope: the last export of the audit is whole at its destination.
+        AuditExported,
     }
 }
 
@@ -220,6 +222,24 @@ names! {
         Available,
         /// All calls of the last seven days' quota were set aside; the message has the time from which calls are made again.
         WeekExhausted,
+    }
+}
+
+names! {
+    /// Reasons of `AuditExported`.
+    AuditExported {
+        /// The last export is whole at its destination.
+        Exported,
+        /// Nothing has been exported yet; the message says when it is due.
+        NeverExported,
+        /// The last export failed; it is tried again.
+        ExportFailed,
+        /// The destination's host, or its folder, is not one that the daemons' flags allow.
+        DestinationNotAllowed,
+        /// The Secret or the service account of the destination, or a key or annotation of it, is missing or may not be read.
+        CredentialsMissing,
+        /// The schedule or its time zone means nothing.
+        ScheduleInvalid,
     }
 }
 

@@ -5,8 +5,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use roomkeeper_crds::condition::{
-    Allowed, AuditWritable, BookingQuotaAvailable, CredentialsValid, Delivered, Delivering, MembersResolved,
-    Subscribed, Summary,
+    Allowed, AuditExported, AuditWritable, BookingQuotaAvailable, CredentialsValid, Delivered, Delivering,
+    MembersResolved, Subscribed, Summary,
 };
 
 /// First column of the table under a heading.
@@ -39,6 +39,7 @@ fn every_reason_has_its_row_and_no_row_is_invented() {
     assert_documented!("calendar-subscription.md", Delivering);
     assert_documented!("access-scope.md", BookingQuotaAvailable);
     assert_documented!("access-scope.md", AuditWritable);
+    assert_documented!("access-scope.md", AuditExported);
     assert_documented!("booking-record.md", Delivered);
 }
 

@@ -6,10 +6,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use url::Url;
 
-use crate::{output::Format, user::User};
+use crate::{
+    output::{Data, Format},
+    user::User,
+};
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 ambiguous, 5 not seen done in time";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 ambiguous, 5 not seen done in time, 6 audit damaged";
 
 /// Manage Roomkeeper's consents and subscriptions.
 #[derive(Parser)]
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     /// Show or export the register of consents
     #[command(subcommand)]
     Consents(Consents),
+    /// Check exported audit logs, or read from them who was read and what for
+    #[command(subcommand)]
+    Audit(Audit),
     /// Ask Graph whether subscriptions live, and have the calendars read again
     Resync(Request),
     /// Renew Graph subscriptions now
@@ -156,6 +161,45 @@ pub(crate) struct ConsentsExport {
     /// csv: RFC 4180, with what a spreadsheet would take for a formula made text; json: a list of flat objects, unchanged
     #[arg(long, value_name = "FORMAT", default_value = "csv")]
     pub(crate) format: ExportFormat,
+}
+
+/// What to do with exported audit logs.
+#[derive(Subcommand)]
+pub(crate) enum Audit {
+    /// Prove offline that exported logs are whole; no cluster is needed
+    Verify(AuditVerify),
+    /// List every access to a person's calendar: when, by whom, what for, which fields
+    Report(AuditReport),
+}
+
+/// What to check.
+#[derive(clap::Args)]
+pub(crate) struct AuditVerify {
+    /// Exported files, or folders with them: *.jsonl, *.jsonl.gz, *.manifest.json, and *.checkpoints.jsonl from the API server
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Public keys in PEM that checkpoints and manifests are signed with; repeatable
+    #[arg(long = "key", value_name = "FILE", required = true)]
+    pub(crate) keys: Vec<PathBuf>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) output: Option<Data>,
+}
+
+/// Whose calendar, and where to look.
+#[derive(clap::Args)]
+pub(crate) struct AuditReport {
+    /// Object id; or user principal name, which is looked up in the cluster
+    pub(crate) user: User,
+    /// Exported files, or folders with them: *.jsonl, *.jsonl.gz
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Nothing older than this: a time, a day such as 2026-11-01 (UTC), or how long ago, such as 30d or 12h
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) output: Option<Data>,
 }
 
 /// Formats of the register.
@@ -262,6 +306,9 @@ mod tests {
             &["unsubscribe", "user1", "--reason", "T-1"],
             &["status", "-A", "-n", "rooms"],
             &["completion", "tcsh"],
+            &["audit", "verify", "--key", "k.pem"],
+            &["audit", "verify", "a.jsonl"],
+            &["audit", "report", "user1@contoso.example"],
         ] {
             let line = std::iter::once("kubectl roomkeeper").chain(wrong.iter().copied());
             assert!(Args::try_parse_from(line).is_err(), "{wrong:?}");

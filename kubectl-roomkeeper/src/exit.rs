@@ -17,6 +17,9 @@ pub(crate) enum Failure {
     /// What was asked for is on its way and was not seen done in time. Exit code 5.
     #[error("{0}")]
     TimedOut(String),
+    /// Audit logs are damaged or not whole. Exit code 6.
+    #[error("{0}")]
+    Damaged(String),
 }
 
 impl Failure {
@@ -26,6 +29,7 @@ impl Failure {
             Self::NotFound(_) => 3,
             Self::Ambiguous(_) => 4,
             Self::TimedOut(_) => 5,
+            Self::Damaged(_) => 6,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod admin_consent_url;
 mod api;
 mod args;
+mod audit;
 mod completion;
 mod connection;
 mod consents;
@@ -42,6 +43,9 @@ async fn run(mut args: Args) -> anyhow::Result<()> {
     if let Command::Completion(request) = &args.command {
         return output::say(&completion::script(request.shell)?);
     }
+    if let Command::Audit(request) = &args.command {
+        return audit::run(&args.connection, request).await;
+    }
     // What is uninstalled serves every namespace.
     if matches!(args.command, Command::PrepareUninstall(_)) && args.connection.namespace.is_none() {
         args.connection.all_namespaces = true;
@@ -59,6 +63,6 @@ async fn run(mut args: Args) -> anyhow::Result<()> {
             let url = admin_consent_url::run(&cluster, request).await?;
             output::say(&format!("{url}\n"))
         }
-        Command::Completion(_) => Ok(()),
+        Command::Audit(_) | Command::Completion(_) => Ok(()),
     }
 }

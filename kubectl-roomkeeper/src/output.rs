@@ -21,6 +21,22 @@ pub(crate) enum Format {
     Name,
 }
 
+/// Output formats of answers that are no objects of the cluster.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Data {
+    Json,
+    Yaml,
+}
+
+impl From<Data> for Format {
+    fn from(data: Data) -> Self {
+        match data {
+            Data::Json => Self::Json,
+            Data::Yaml => Self::Yaml,
+        }
+    }
+}
+
 /// Prints an answer: as data, as names, or for people.
 pub(crate) fn print<T: Serialize>(
     format: Option<Format>,

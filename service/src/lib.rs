@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod audit_export;
 pub mod client_state;
 pub mod health;
 pub mod metrics;

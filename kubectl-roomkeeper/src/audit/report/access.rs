@@ -1,0 +1,183 @@
+//! The lines that tell of a person, in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use roomkeeper_graph::{
+    Purpose,
+    audit::chain::{File, Line, decode, split},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::{Answer, Person};
+use crate::audit::words;
+
+/// One line about the person.
+#[derive(Debug, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Access {
+    pub(super) time: Timestamp,
+    /// Which component: its pod's name with an id of its volume.
+    pub(super) writer: String,
+    pub(super) scope: String,
+    /// Number of the line in the writer's log of the scope.
+    pub(super) line: u64,
+    /// Kind of the entry, such as `call` or `consentGranted`.
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    /// Purpose as it stands in the log; absent where nothing was called.
+    pub(super) purpose: Option<String>,
+    /// What for, in words.
+    pub(super) what: String,
+    /// Fields that were asked for.
+    pub(super) fields: Vec<String>,
+    pub(super) caused_by: String,
+    pub(super) method: Option<String>,
+    pub(super) url: Option<String>,
+    /// By this id Microsoft's own logs know the call.
+    pub(super) client_request_id: Option<String>,
+    /// HTTP status of the answer, where the log has it.
+    pub(super) status: Option<u64>,
+}
+
+/// Finds the lines about a person, in the order of their times.
+pub(super) fn find(files: &[File], person: &Person, since: Option<Timestamp>) -> Answer {
+    let (mut lines, mut not_read) = (Vec::new(), Vec::new());
+    for file in files {
+        if file.name.ends_with(".manifest.json") || file.name.ends_with(".checkpoints.jsonl") {
+            continue;
+        }
+        let (whole, rest) = split(&file.bytes);
+        for (place, bytes) in (1..).zip(whole) {
+            match decode(bytes) {
+                Ok(line) => lines.push(line),
+                Err(_) => not_read.push(format!("{}:{place}", file.name)),
+            }
+        }
+        if !rest.is_empty() {
+            not_read.push(format!("{}: its end", file.name));
+        }
+    }
+    lines.sort_by(|a, b| order(a).cmp(&order(b)));
+    lines.dedup_by(|a, b| order(a) == order(b));
+    let subscriptions = subscriptions(&lines, person);
+    let statuses = statuses(&lines);
+    let accesses = lines
+        .iter()
+        .filter(|line| since.is_none_or(|since| line.time >= since))
+        .filter(|line| is_about(line, person, &subscriptions))
+        .map(|line| Access::new(line, &statuses))
+        .collect();
+    Answer { user_ids: person.ids.iter().cloned().collect(), since, accesses, not_read }
+}
+
+fn order(line: &Line) -> (Timestamp, &str, &str, u64) {
+    (line.time, &line.scope, &line.writer, line.number)
+}
+
+fn text<'a>(entry: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    entry.get(name).and_then(Value::as_str)
+}
+
+fn url(entry: &Map<String, Value>) -> Option<Url> {
+    Url::parse(text(entry, "url")?).ok()
+}
+
+/// Whether the entry itself names the person.
+fn names(entry: &Map<String, Value>, person: &Person) -> bool {
+    text(entry, "userId").is_some_and(|id| person.has(id)) || url(entry).is_some_and(|url| person.is_in(&url))
+}
+
+/// The person's CalendarSubscriptions with their scopes. A call about a Graph subscription names in its URL no user; what caused
+/// it does.
+fn subscriptions<'a>(lines: &'a [Line], person: &Person) -> BTreeSet<(&'a str, &'a str)> {
+    lines
+        .iter()
+        .filter(|line| names(&line.entry, person))
+        .filter_map(|line| Some((line.scope.as_str(), text(&line.entry, "causedBy")?)))
+        .filter(|(_, cause)| cause.starts_with("CalendarSubscription/"))
+        .collect()
+}
+
+fn is_about(line: &Line, person: &Person, subscriptions: &BTreeSet<(&str, &str)>) -> bool {
+    // Outcomes are told with their calls.
+    let is_outcome = text(&line.entry, "type") == Some("outcome");
+    let caused = text(&line.entry, "causedBy")
+        .is_some_and(|cause| subscriptions.contains(&(line.scope.as_str(), cause)))
+        // What else the same object caused names its user where it is about one.
+        && url(&line.entry).is_none_or(|url| url.path().contains("/subscriptions"));
+    !is_outcome && (names(&line.entry, person) || caused)
+}
+
+/// Status of each call's answer, by scope, writer, client-request-id and attempt.
+type Statuses<'a> = BTreeMap<(&'a str, &'a str, &'a str, u64), u64>;
+
+fn statuses(lines: &[Line]) -> Statuses<'_> {
+    let outcomes = lines.iter().filter(|line| text(&line.entry, "type") == Some("outcome"));
+    outcomes.filter_map(|line| Some((call(line)?, line.entry.get("status")?.as_u64()?))).collect()
+}
+
+fn call(line: &Line) -> Option<(&str, &str, &str, u64)> {
+    let attempt = line.entry.get("attempt").and_then(Value::as_u64).unwrap_or(1);
+    Some((&line.scope, &line.writer, text(&line.entry, "clientRequestId")?, attempt))
+}
+
+impl Access {
+    fn new(line: &Line, statuses: &Statuses<'_>) -> Self {
+        let entry = &line.entry;
+        let owned = |name: &str| text(entry, name).map(str::to_owned);
+        let kind = owned("type").unwrap_or_default();
+        let purpose = entry.get("purpose").cloned();
+        let what = match (kind.as_str(), purpose.and_then(|one| serde_json::from_value::<Purpose>(one).ok()))
+        {
+            (_, Some(purpose)) => words::purpose(purpose).to_owned(),
+            ("notification", _) => "Graph told of a change to an event".to_owned(),
+            ("consentGranted", _) => "the user consented".to_owned(),
+            ("consentWithdrawn", _) => "the consent was withdrawn".to_owned(),
+            ("note", _) => owned("text").unwrap_or_default(),
+            // A later version's kinds and purposes, by their own names.
+            (other, _) => owned("purpose").unwrap_or_else(|| other.to_owned()),
+        };
+        let consent = owned("consent").map(|name| format!("ConsentRecord/{name}"));
+        Self {
+            time: line.time,
+            writer: line.writer.clone(),
+            scope: line.scope.clone(),
+            line: line.number,
+            purpose: owned("purpose"),
+            what,
+            fields: url(entry).map(|url| fields(&url)).unwrap_or_default(),
+            caused_by: owned("causedBy").or(consent).unwrap_or_default(),
+            method: owned("method"),
+            url: owned("url"),
+            client_request_id: owned("clientRequestId"),
+            status: call(line).and_then(|call| statuses.get(&call).copied()),
+            kind,
+        }
+    }
+}
+
+/// What `$select` and `$expand` of a URL ask for.
+fn fields(url: &Url) -> Vec<String> {
+    let mut fields = Vec::new();
+    for (name, value) in url.query_pairs() {
+        match name.as_ref() {
+            "$select" => fields.extend(value.split(',').map(str::to_owned)),
+            "$expand" => fields.push(expanded(&value)),
+            _ => {}
+        }
+    }
+    fields
+}
+
+/// An expanded property by the name it has, as `singleValueExtendedProperties(cecp-…)`.
+fn expanded(value: &str) -> String {
+    let property =
+        value.split_once(" Name ").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name);
+    match (value.split_once('('), property) {
+        (Some((member, _)), Some(property)) => format!("{member}({property})"),
+        _ => value.to_owned(),
+    }
+}

@@ -1,0 +1,25 @@
+//! Exports of the audit: each writer carries away what is new in its log of a scope, so that anyone can verify it there.
+//!
+//! [`Schedule`] says when, [`Target`] where to, [`Exporter::run`] does it; what it does is planned by [`plan`], a pure step. An export that
+//! failed is repeated with the same manifest, byte for byte, so that the destination has neither a gap nor an overlap.
+
+mod checkpoints;
+mod destination;
+mod kept;
+mod name;
+mod plan;
+mod run;
+mod schedule;
+
+pub use self::{
+    checkpoints::{CheckpointError, Checkpoints},
+    destination::{
+        Credential, CredentialError, Put, Store, StoreError, StoreSettings, Target, TargetError, Trust,
+        UploadError, open,
+    },
+    kept::{Kept, KeptError, Manifests},
+    name::{lines_name, manifest_name, object_folder},
+    plan::{Plan, PlanError, Planned, Situation, plan},
+    run::{ExportError, Exported, Exporter},
+    schedule::{Schedule, ScheduleError},
+};

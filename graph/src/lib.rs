@@ -23,6 +23,7 @@ mod request;
 mod send;
 mod subscription;
 mod token;
+mod unrequested;
 mod write_back;
 
 pub use self::{
@@ -40,5 +41,6 @@ pub use self::{
     paging::PageToken,
     subscription::{Deletion, NewSubscription, Subscription},
     token::{AssertionError, AssertionSource, CertificateCredential, CertificateError, Credential},
+    unrequested::MemberClass,
     write_back::{BookingNote, NotedBooking},
 };

@@ -181,7 +181,11 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
         }
         _ => Err(GraphError::method_not_allowed(route.allow())),
     };
-    reply.map(|reply| charge.tell(reply))
+    let mut reply = reply?;
+    if let Some(body) = reply.body.as_mut().filter(|_| route.selectable(&request.method)) {
+        app.faults.leak(body);
+    }
+    Ok(charge.tell(reply))
 }
 
 /// JSON with minimal metadata is all there is.

@@ -1,12 +1,16 @@
 //! Against the strict simulator of Graph: what it refuses, Graph refuses.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use roomkeeper_graph::{
     BookingNote, Cause, Decision, Deletion, EventId, EventType, GoneReason, GraphClient, GraphError, GroupId,
-    ManifestId, NewSubscription, NotedBooking, Purpose, Reason, Sensitivity, Series, SubscriptionId, UserId,
-    Window,
+    ManifestId, MemberClass, NewSubscription, NotedBooking, Purpose, Reason, Sensitivity, Series,
+    SubscriptionId, UserId, Window,
     audit::{AuditEntry, AuditError, MemoryAudit},
     budget::{BudgetSettings, Budgets, Lane, Place},
     http::{Http, HttpSettings},
@@ -145,10 +149,13 @@ impl Sim {
     }
 
     async fn advance(&self, seconds: u64) {
-        let client = self.other_client();
-        let clock = self.origin.join("/_sim/clock").unwrap();
-        let answer = client.post(clock).json(&json!({"advanceSeconds": seconds})).send().await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.status());
+        self.command("/_sim/clock", &json!({"advanceSeconds": seconds})).await;
+    }
+
+    async fn command(&self, path: &str, body: &Value) {
+        let answer =
+            self.other_client().post(self.origin.join(path).unwrap()).json(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
     }
 
     fn other_client(&self) -> reqwest::Client {
@@ -304,6 +311,43 @@ async fn users_groups_and_all_pages_of_members() {
     );
     assert_eq!(sim.client.unrequested_members(), 0);
     sim.check_audit().await;
+}
+
+#[tokio::test]
+async fn what_graph_sends_unasked_is_stripped_counted_and_audited() {
+    let sim = Sim::start(json!({})).await;
+    let event = sim.other().await.make(&meeting(Some("{}"))).await;
+    let expected = sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
+    let leak = json!({"body": {"contentType": "text", "content": "canary"}, "attachments": [{"name": "canary"}], "canary": 1});
+    sim.command("/_sim/faults", &json!({"leakMembers": leak})).await;
+    let head = sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
+    assert_eq!(head, expected);
+    assert_eq!(sim.client.unrequested_members(), 3);
+    let page = sim.client.booked_events(&cause(), &user(), &manifest(), None).await.unwrap();
+    assert_eq!(page.events.len(), 1);
+    assert_eq!(sim.client.unrequested_members(), 6);
+    let full = sim.client.event_full(&cause(), &user(), &event, &manifest()).await.unwrap();
+    let shown =
+        format!("{head:?} {page:?} {full:?} {:?}", (&full.subject, &full.attendees, &full.recurrence));
+    assert!(!shown.contains("canary"), "{shown}");
+    let leaked: Value = sim.control("/_sim/faults").await;
+    assert_eq!(leaked["leakedMembers"], sim.client.unrequested_members());
+    let entries = sim.audit.entries();
+    let told: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            AuditEntry::UnrequestedMembers { purpose, members, .. } => Some((*purpose, members.clone())),
+            _ => None,
+        })
+        .collect();
+    let members: BTreeMap<_, _> =
+        [MemberClass::Body, MemberClass::Attachments, MemberClass::Other].map(|class| (class, 1)).into();
+    let purposes = [Purpose::EventMinimalRead, Purpose::Resync, Purpose::EventFullRead];
+    assert_eq!(told, purposes.map(|purpose| (purpose, members.clone())));
+    assert!(!serde_json::to_string(&entries).unwrap().contains("canary"));
+    sim.command("/_sim/faults", &json!({"leakMembers": {}})).await;
+    sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
+    assert_eq!(sim.client.unrequested_members(), 9);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ SHELL := /usr/bin/env bash
 
 CARGO ?= cargo
 CRATES := roomkeeper-crds roomkeeper-graph roomkeeper-service roomkeeper-operator roomkeeper-webhook-server \
-          kubectl-roomkeeper roomkeeper-controlplane graph-sim booking-sim dependency-policy roomkeeper-e2e
+          kubectl-roomkeeper roomkeeper-controlplane graph-sim booking-sim dependency-policy least-data roomkeeper-e2e
 # Builds for tests alone: a clock that can be moved, failpoints.
 REHEARSAL := roomkeeper-operator/rehearsal,roomkeeper-e2e/rehearsal
 KEEP ?=

@@ -355,7 +355,8 @@ async fn simulator(program: &Supervised, ca: &Path) -> anyhow::Result<Simulator>
     Ok(Simulator { http: trusting(ca)?, origin })
 }
 
-/// An HTTP client that trusts the authority in that file.
+/// An HTTP client that trusts the authority in that file. It has a name of its own: what people, their administrator and the tests
+/// send is told from what Roomkeeper sends by it.
 ///
 /// # Errors
 /// When the file is no certificate.
@@ -364,6 +365,7 @@ pub fn trusting(ca: &Path) -> anyhow::Result<reqwest::Client> {
     Ok(reqwest::Client::builder()
         .add_root_certificate(Certificate::from_pem(&pem)?)
         .timeout(Duration::from_mins(1))
+        .user_agent("stand-in/people")
         .build()?)
 }
 

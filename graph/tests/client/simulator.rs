@@ -83,6 +83,7 @@ impl Sim {
             world: graph_sim::World::from_yaml(&world.to_string()).unwrap(),
             tls_dir: None,
             trust_pem,
+            request_log: graph_sim::request_log_folder(),
         };
         let running = graph_sim::start(options).await.unwrap();
         let origin = Url::parse(&running.origin).unwrap();
@@ -160,7 +161,8 @@ impl Sim {
 
     fn other_client(&self) -> reqwest::Client {
         let ca = reqwest::Certificate::from_pem(self.running.ca_pem.as_bytes()).unwrap();
-        reqwest::Client::builder().tls_certs_merge([ca]).build().unwrap()
+        // Under a name of its own: what it sends is not Roomkeeper's.
+        reqwest::Client::builder().tls_certs_merge([ca]).user_agent("stand-in/outlook").build().unwrap()
     }
 
     /// Another Graph client, as the user's Outlook would be.

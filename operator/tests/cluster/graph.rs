@@ -33,11 +33,17 @@ impl Graph {
             world,
             tls_dir: Some(folder.clone()),
             trust_pem: Some(fs::read(&endpoint.ca).unwrap()),
+            request_log: graph_sim::request_log_folder(),
         })
         .await
         .unwrap();
         let certificate = reqwest::Certificate::from_pem(running.ca_pem.as_bytes()).unwrap();
-        let http = reqwest::Client::builder().add_root_certificate(certificate).build().unwrap();
+        // Under a name of its own: what people and their administrator send is not the operator's.
+        let http = reqwest::Client::builder()
+            .add_root_certificate(certificate)
+            .user_agent("stand-in/people")
+            .build()
+            .unwrap();
         Self {
             origin: running.origin.clone(),
             direct: running.origin.clone(),

@@ -82,6 +82,7 @@ pub trait RequestObserver: Send + Sync {
 }
 
 /// The HTTP client that all requests to Graph and to token endpoints share: TLS only, redirects refused.
+#[expect(clippy::disallowed_types, reason = "the one place that sends to Graph, and to the token endpoints")]
 #[derive(Clone)]
 pub struct Http {
     pub(crate) client: reqwest::Client,
@@ -108,6 +109,10 @@ impl Http {
         Self::build(settings, Some(gate))
     }
 
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the one place that sends to Graph, and to the token endpoints"
+    )]
     fn build(settings: &HttpSettings, gate: Option<Arc<dyn SendGate>>) -> Result<Self, HttpError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_rustls()

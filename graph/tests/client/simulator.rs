@@ -2,11 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    io,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
+use least_data::canary;
 use roomkeeper_graph::{
     BookingNote, Cause, Decision, Deletion, EventId, EventType, GoneReason, GraphClient, GraphError, GroupId,
     ManifestId, MemberClass, NewSubscription, NotedBooking, Purpose, Reason, Sensitivity, Series,
@@ -23,7 +25,8 @@ use crate::support::{self, CLIENT, Server, TENANT, install_provider};
 const USER: &str = "2189c720-90d5-44ff-818b-fe585706ee90";
 const GROUP: &str = "5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10";
 const MANIFEST: &str = "0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f";
-const SECRET: &str = "demo~./+&=";
+/// The planted one, and what must be encoded in a form.
+const SECRET: &str = "canary-client-secret-7c1f~./+&=";
 /// More than two pages of 999.
 const MEMBERS: usize = 2_100;
 
@@ -216,11 +219,11 @@ impl Other {
 
 fn meeting(add_in_value: Option<&str>) -> Value {
     let mut body = json!({
-        "subject": "Planning",
-        "body": {"contentType": "text", "content": "canary"},
+        "subject": canary::SUBJECT,
+        "body": {"contentType": "text", "content": canary::BODY},
         "start": {"dateTime": "2027-03-01T10:00:00", "timeZone": "W. Europe Standard Time"},
         "end": {"dateTime": "2027-03-01T11:00:00", "timeZone": "W. Europe Standard Time"},
-        "attendees": [{"type": "required", "emailAddress": {"name": "Guest", "address": "guest@other.example"}}],
+        "attendees": [{"type": "required", "emailAddress": {"name": "Guest", "address": canary::ATTENDEE}}],
         "location": {"displayName": "HQ 1.01"},
         "sensitivity": "private",
     });
@@ -315,12 +318,62 @@ async fn users_groups_and_all_pages_of_members() {
     sim.check_audit().await;
 }
 
+/// What is logged, in memory.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn neither_log_nor_audit_nor_errors_hold_what_is_planted() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("info,roomkeeper_graph=trace")
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let sim = Sim::start(json!({})).await;
+    let event = sim.other().await.make(&meeting(Some("{}"))).await;
+    sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
+    let full = sim.client.event_full(&cause(), &user(), &event, &manifest()).await.unwrap();
+    assert_eq!(full.subject.as_deref(), Some(canary::SUBJECT));
+    sim.client.booked_events(&cause(), &user(), &manifest(), None).await.unwrap();
+    let mut texts = vec![format!("{full:?} {:?}", sim.client)];
+    for leak in
+        [json!({"subject": 7}), json!({"organizer": canary::SUBJECT}), json!({"canary": canary::BODY})]
+    {
+        sim.command("/_sim/faults", &json!({"leakMembers": leak})).await;
+        if let Err(error) = sim.client.event_full(&cause(), &user(), &event, &manifest()).await {
+            texts.push(format!("{error} {error:?}"));
+        }
+    }
+    let wrong = support::client(&sim.origin, sim.http.clone(), sim.audit.clone(), canary::CLIENT_SECRET);
+    texts.push(format!("{:?}", wrong.acquire_token(&cause()).await.unwrap_err()));
+    texts.push(serde_json::to_string(&sim.audit.entries()).unwrap());
+    texts.push(String::from_utf8(logged.0.lock().unwrap().clone()).unwrap());
+    assert!(texts.last().unwrap().contains("stripped members"), "something was logged: {texts:?}");
+    for text in &texts {
+        let found = canary::found_in(text.as_bytes());
+        assert!(found.is_empty(), "holds the {found:?} that was planted: {text}");
+    }
+}
+
 #[tokio::test]
 async fn what_graph_sends_unasked_is_stripped_counted_and_audited() {
     let sim = Sim::start(json!({})).await;
     let event = sim.other().await.make(&meeting(Some("{}"))).await;
     let expected = sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
-    let leak = json!({"body": {"contentType": "text", "content": "canary"}, "attachments": [{"name": "canary"}], "canary": 1});
+    let leak = json!({"body": {"contentType": "text", "content": "leaked"}, "attachments": [{"name": "leaked"}], "leaked": 1});
     sim.command("/_sim/faults", &json!({"leakMembers": leak})).await;
     let head = sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
     assert_eq!(head, expected);
@@ -331,7 +384,7 @@ async fn what_graph_sends_unasked_is_stripped_counted_and_audited() {
     let full = sim.client.event_full(&cause(), &user(), &event, &manifest()).await.unwrap();
     let shown =
         format!("{head:?} {page:?} {full:?} {:?}", (&full.subject, &full.attendees, &full.recurrence));
-    assert!(!shown.contains("canary"), "{shown}");
+    assert!(!shown.contains("leaked"), "{shown}");
     let leaked: Value = sim.control("/_sim/faults").await;
     assert_eq!(leaked["leakedMembers"], sim.client.unrequested_members());
     let entries = sim.audit.entries();
@@ -346,7 +399,7 @@ async fn what_graph_sends_unasked_is_stripped_counted_and_audited() {
         [MemberClass::Body, MemberClass::Attachments, MemberClass::Other].map(|class| (class, 1)).into();
     let purposes = [Purpose::EventMinimalRead, Purpose::Resync, Purpose::EventFullRead];
     assert_eq!(told, purposes.map(|purpose| (purpose, members.clone())));
-    assert!(!serde_json::to_string(&entries).unwrap().contains("canary"));
+    assert!(!serde_json::to_string(&entries).unwrap().contains("\"leaked"));
     sim.command("/_sim/faults", &json!({"leakMembers": {}})).await;
     sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
     assert_eq!(sim.client.unrequested_members(), 9);
@@ -417,11 +470,11 @@ async fn events_with_and_without_the_property_and_deleted_ones() {
     assert_eq!(head.add_in_value.as_deref(), Some(r#"{"version":1,"owner":"user1@contoso.example"}"#));
     let event = client.event_full(&cause(), &user, &booked, &manifest).await.unwrap();
     assert_eq!(event.head, head);
-    assert_eq!(event.subject.as_deref(), Some("Planning"));
+    assert_eq!(event.subject.as_deref(), Some(canary::SUBJECT));
     assert_eq!(event.start, "2027-03-01T09:00:00Z".parse().unwrap());
     assert_eq!(event.end, "2027-03-01T10:00:00Z".parse().unwrap());
     assert_eq!(event.organizer.as_deref(), Some("user1@contoso.example"));
-    assert_eq!(event.attendees, ["guest@other.example"]);
+    assert_eq!(event.attendees, [canary::ATTENDEE]);
     assert_eq!((event.sensitivity, event.is_all_day), (Sensitivity::Private, false));
 
     outlook.delete(&booked).await;

@@ -11,7 +11,7 @@ use crate::{
     endpoint::Endpoint,
     site::{Operator, Site, until},
     way::GraphWay,
-    world::{self, CLIENT, DIRECTORY_CLIENT, TENANT},
+    world::{self, CLIENT, CLIENT_SECRET, DIRECTORY_CLIENT, TENANT},
 };
 
 pub struct Graph {
@@ -115,7 +115,7 @@ impl Graph {
 
     /// The same app as the operator's, from elsewhere.
     pub async fn as_operator(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-        self.call((CLIENT, "demo"), method, path, body).await
+        self.call((CLIENT, CLIENT_SECRET), method, path, body).await
     }
 
     pub async fn leave_group(&self, user: &str) {

@@ -5,15 +5,18 @@ SHELL := /usr/bin/env bash
 
 CARGO ?= cargo
 CRATES := roomkeeper-crds roomkeeper-graph roomkeeper-service roomkeeper-operator roomkeeper-webhook-server \
-          kubectl-roomkeeper roomkeeper-controlplane graph-sim booking-sim dependency-policy roomkeeper-e2e
+          kubectl-roomkeeper roomkeeper-controlplane graph-sim booking-sim dependency-policy least-data roomkeeper-e2e
 # Builds for tests alone: a clock that can be moved, failpoints.
 REHEARSAL := roomkeeper-operator/rehearsal,roomkeeper-e2e/rehearsal
 KEEP ?=
 BENCH ?=
+# What tests and demo leave for the last step: every request line that the Graph simulator got, and what the daemons wrote.
+LEAST_DATA := $(CURDIR)/target/least-data
+RECORDED := GRAPH_SIM_REQUEST_LOG=$(LEAST_DATA)/requests ROOMKEEPER_KEEP_WRITTEN=$(LEAST_DATA)/written
 
 .PHONY: help
 help: ## Print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: prerequisites
 prerequisites:
@@ -29,13 +32,26 @@ build: prerequisites ## Build every program
 
 .PHONY: demo
 demo: build controlplane ## The whole scenario on this machine; KEEP=1 leaves it running
-	$(CARGO) run --quiet --locked -p roomkeeper-e2e --bin demo -- $(if $(KEEP),--keep)
+	@rm -rf $(LEAST_DATA)
+	$(RECORDED) $(CARGO) run --quiet --locked -p roomkeeper-e2e --bin demo -- $(if $(KEEP),--keep)
+	@$(MAKE) --no-print-directory least-data
 
 .PHONY: test
 test: build controlplane ## All tests, on a real kube-apiserver and the simulators
-	$(CARGO) test --locked --workspace
+	@rm -rf $(LEAST_DATA)
+	$(RECORDED) $(CARGO) test --locked --workspace
 	$(CARGO) build --locked --workspace --bins --features $(REHEARSAL)
-	$(CARGO) test --locked --workspace --features $(REHEARSAL) --test rehearsal --test fortnight
+	$(RECORDED) $(CARGO) test --locked --workspace --features $(REHEARSAL) --test rehearsal --test fortnight
+	@$(MAKE) --no-print-directory least-data
+
+.PHONY: least-data
+least-data: ## Check what the last `make test` or `make demo` asked Graph for and wrote; part of both
+	$(CARGO) run --quiet --locked -p least-data -- requests $(LEAST_DATA)/requests
+	$(CARGO) run --quiet --locked -p least-data -- canaries $(LEAST_DATA)/written
+
+.PHONY: prove-minimisation
+prove-minimisation: prerequisites ## Plant violations of least data in a copy, one at a time, and see each caught
+	bash e2e/prove_minimisation.sh
 
 .PHONY: bench
 bench: prerequisites controlplane ## Measure; BENCH=name for one. Figures go to target/bench/

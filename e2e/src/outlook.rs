@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
+use least_data::canary;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -61,8 +62,8 @@ impl Outlook {
             "subject": meeting.subject,
             "start": date_time(meeting.from),
             "end": date_time(meeting.to),
-            "attendees": [{"type": "required", "emailAddress": {"address": "guest@fabrikam.example", "name": "Guest"}}],
-            "body": {"contentType": "text", "content": "nobody but Outlook reads this"},
+            "attendees": [{"type": "required", "emailAddress": {"address": canary::ATTENDEE, "name": "Guest"}}],
+            "body": {"contentType": "text", "content": canary::BODY},
         });
         if !meeting.rooms.is_empty()
             && let Some(body) = body.as_object_mut()
@@ -231,7 +232,7 @@ pub fn add_in_property(rooms: &[String]) -> Value {
         .collect();
     let value = json!({
         "version": 1, "addInVersion": "1.4.0", "owner": world::principal_name(1),
-        "attendees": ["guest@fabrikam.example"], "resources": resources,
+        "attendees": [canary::ATTENDEE], "resources": resources,
     });
     json!({
         "id": world::add_in_property(),

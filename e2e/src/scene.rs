@@ -140,6 +140,7 @@ impl Scene {
     /// # Errors
     /// When the API server does not end.
     pub async fn end(self) -> anyhow::Result<()> {
+        self.system.keep_shown(&self.client).await?;
         self.system.stop();
         Ok(self.control_plane.stop().await?)
     }

@@ -8,12 +8,15 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use kube::Client;
+use k8s_openapi::api::core::v1::Event;
+use kube::{Api, Client, Resource, api::ListParams, core::NamespaceResourceScope};
+use least_data::canary;
 use reqwest::Certificate;
 use roomkeeper_controlplane::{
     ControlPlane, Way,
     process::{Program, Supervised},
 };
+use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord};
 use roomkeeper_graph::audit::chain::read_all;
 use serde_json::{Value, json};
 
@@ -23,7 +26,7 @@ use crate::{
     outlook::Outlook,
     programs,
     simulator::Simulator,
-    wait,
+    wait, world,
 };
 
 /// Longest wait for a program to say that it serves.
@@ -32,9 +35,14 @@ const START: Duration = Duration::from_mins(1);
 /// Longest wait for a daemon to be ready.
 const READY: Duration = Duration::from_mins(4);
 
+/// Time between two looks at a daemon's metrics.
+const KEEP_METRICS: Duration = Duration::from_secs(5);
+
 /// What the examples' AccessScope says where a real one names Microsoft's cloud, and its booking product.
 const EXAMPLE_CLOUD: &str = "cloud: Global";
 const EXAMPLE_BOOKING_URL: &str = "https://booking.contoso.example/api";
+/// The client secret of the examples.
+const EXAMPLE_SECRET: &str = "clientSecret: demo\n";
 
 /// Both simulators and everything that the daemons need to be started. Programs die with the value.
 pub struct System {
@@ -234,7 +242,27 @@ impl System {
             Ok(address) => format!("http://{address}"),
             Err(error) => bail!("{identity} did not start: {error}\n{}", process.log_tail(20)),
         };
+        tokio::spawn(keep_metrics(admin.clone(), self.folder.join(format!("shown-metrics-{identity}"))));
         Ok(Daemon { process, admin, audit })
+    }
+
+    /// Writes down what the API server shows to everyone who may list: events, and the status of our kinds. It is searched for
+    /// planted strings with the rest, when this value goes.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn keep_shown(&self, client: &Client) -> anyhow::Result<()> {
+        let events: Api<Event> = Api::all(client.clone());
+        let events = events.list(&ListParams::default()).await?.items;
+        let statuses = json!([
+            statuses(client, |one: AccessScope| one.status).await?,
+            statuses(client, |one: CalendarSubscription| one.status).await?,
+            statuses(client, |one: ConsentRecord| one.status).await?,
+            statuses(client, |one: BookingRecord| one.status).await?,
+        ]);
+        fs::write(self.folder.join("shown-events.json"), serde_json::to_vec(&events)?)?;
+        fs::write(self.folder.join("shown-status.json"), serde_json::to_vec(&statuses)?)?;
+        Ok(())
     }
 
     /// A file of `docs/examples`, with the simulators in the place of Microsoft's cloud and the booking product.
@@ -250,7 +278,11 @@ impl System {
             bail!("{file} names neither '{EXAMPLE_CLOUD}' nor {EXAMPLE_BOOKING_URL}");
         }
         let endpoints = format!("endpoints: {{authority: \"{0}\", graph: \"{0}\"}}", self.graph.origin);
-        Ok(text.replace(EXAMPLE_CLOUD, &endpoints).replace(EXAMPLE_BOOKING_URL, &self.booking.origin))
+        let secret = format!("clientSecret: {}\n", world::CLIENT_SECRET);
+        Ok(text
+            .replace(EXAMPLE_CLOUD, &endpoints)
+            .replace(EXAMPLE_BOOKING_URL, &self.booking.origin)
+            .replace(EXAMPLE_SECRET, &secret))
     }
 
     /// Outlook of the tenant's people.
@@ -295,6 +327,47 @@ impl System {
             }
         }
     }
+}
+
+/// Nothing that daemons wrote, and nothing that they showed, may hold a planted string.
+impl Drop for System {
+    fn drop(&mut self) {
+        match canary::finish(&self.folder) {
+            Ok(()) => {}
+            Err(error) if std::thread::panicking() => eprintln!("{error}"),
+            #[expect(clippy::panic, reason = "there is no other way for a test to fail when it ends")]
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Writes a daemon's metrics down now and then, until it is gone.
+async fn keep_metrics(admin: String, file: PathBuf) {
+    let mut ticks = tokio::time::interval(KEEP_METRICS);
+    loop {
+        ticks.tick().await;
+        let Ok(answer) = reqwest::get(format!("{admin}/metrics")).await else { return };
+        let Ok(text) = answer.text().await else { return };
+        if let Err(error) = fs::write(&file, text) {
+            // The folder goes with its test.
+            tracing::debug!(%error, file = %file.display(), "metrics are not kept");
+            return;
+        }
+    }
+}
+
+async fn statuses<K, S>(client: &Client, status: fn(K) -> Option<S>) -> anyhow::Result<Value>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+    S: serde::Serialize,
+{
+    let all: Api<K> = Api::all(client.clone());
+    let statuses: Vec<S> =
+        all.list(&ListParams::default()).await?.items.into_iter().filter_map(status).collect();
+    Ok(serde_json::to_value(statuses)?)
 }
 
 impl Daemon {
@@ -351,7 +424,8 @@ async fn simulator(program: &Supervised, ca: &Path) -> anyhow::Result<Simulator>
     Ok(Simulator { http: trusting(ca)?, origin })
 }
 
-/// An HTTP client that trusts the authority in that file.
+/// An HTTP client that trusts the authority in that file. It has a name of its own: what people, their administrator and the tests
+/// send is told from what Roomkeeper sends by it.
 ///
 /// # Errors
 /// When the file is no certificate.
@@ -360,6 +434,7 @@ pub fn trusting(ca: &Path) -> anyhow::Result<reqwest::Client> {
     Ok(reqwest::Client::builder()
         .add_root_certificate(Certificate::from_pem(&pem)?)
         .timeout(Duration::from_mins(1))
+        .user_agent("stand-in/people")
         .build()?)
 }
 

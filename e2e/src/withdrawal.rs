@@ -9,6 +9,7 @@ use kube::{
     Api, ResourceExt as _,
     api::{ListParams, Patch, PatchParams},
 };
+use least_data::canary;
 use roomkeeper_crds::ConsentRecord;
 use serde_json::{Value, json};
 
@@ -130,7 +131,7 @@ async fn book(scene: &Scene, user: &str, count: usize) -> anyhow::Result<()> {
     for number in 0..count {
         let from = first + SignedDuration::from_hours(i64::try_from(number)?);
         let meeting = Meeting {
-            subject: format!("Meeting {number}"),
+            subject: format!("{} {number}", canary::SUBJECT),
             from,
             to: from + SignedDuration::from_mins(30),
             rooms: vec![format!("room-{number}")],

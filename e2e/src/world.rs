@@ -1,5 +1,6 @@
 //! The world that the Graph simulator starts with.
 
+use least_data::canary;
 use roomkeeper_crds::{ConsentRecord, name};
 use serde_json::{Value, json};
 
@@ -7,8 +8,8 @@ use serde_json::{Value, json};
 pub const TENANT: &str = "7f1d0cb7-93b9-405a-8dad-c21703b7af18";
 /// Roomkeeper's app registration in the examples.
 pub const CLIENT: &str = "9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11";
-/// Roomkeeper's client secret in the examples.
-pub const CLIENT_SECRET: &str = "demo";
+/// Roomkeeper's client secret, which stands where the examples have a short one.
+pub const CLIENT_SECRET: &str = canary::CLIENT_SECRET;
 /// App registration through which people's Outlook changes calendars and their administrator changes groups.
 pub const OUTLOOK_CLIENT: &str = "c5c0f9d1-58a2-4b7b-8a3e-4f0d8a1f5b02";
 /// Client secret of that app registration.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{Timestamp, ToSpan as _};
+use least_data::canary;
 use roomkeeper_crds::{
     BookingRecord,
     booking_record::{BookingState, ProductState},
@@ -32,7 +33,9 @@ fn tomorrow() -> Timestamp {
 async fn book(outlook: &Outlook, user: &str, room: &str) -> anyhow::Result<String> {
     let from = tomorrow();
     let rooms = vec![room.to_owned()];
-    outlook.create(user, &Meeting { subject: "Planning".to_owned(), from, to: from + 1.hour(), rooms }).await
+    outlook
+        .create(user, &Meeting { subject: canary::SUBJECT.to_owned(), from, to: from + 1.hour(), rooms })
+        .await
 }
 
 fn is_accepted(record: &BookingRecord) -> bool {

@@ -16,6 +16,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{ListParams, PostParams},
 };
+use least_data::canary;
 use roomkeeper_controlplane::{ControlPlane, StartOptions, process::scratch_dir};
 use roomkeeper_crds::{AccessScope, BookingRecord, name};
 use roomkeeper_e2e::{
@@ -43,7 +44,7 @@ fn holders(key: &str, count: usize) -> String {
 async fn keep_busy(outlook: Outlook, user: String, stop: Arc<AtomicBool>) -> (String, String) {
     let from = Timestamp::now() + 24.hours();
     let meeting = Meeting {
-        subject: "Version 0".to_owned(),
+        subject: canary::SUBJECT.to_owned(),
         from,
         to: from + 1.hour(),
         rooms: vec!["room-101".to_owned()],
@@ -52,12 +53,12 @@ async fn keep_busy(outlook: Outlook, user: String, stop: Arc<AtomicBool>) -> (St
     let mut version = 0;
     while !stop.load(Ordering::SeqCst) {
         version += 1;
-        outlook.rename(&user, &id, &format!("Version {version}")).await.unwrap();
+        outlook.rename(&user, &id, &format!("{} {version}", canary::SUBJECT)).await.unwrap();
         // The pace of a busy assistant, not a wait for anything.
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     assert!(version > 4, "there was a load");
-    (id, format!("Version {version}"))
+    (id, format!("{} {version}", canary::SUBJECT))
 }
 
 async fn recorded(client: &Client, meetings: &[(String, String)]) {

@@ -91,7 +91,7 @@ impl Person {
         if series {
             event["recurrence"] = self.recurrence(&event.clone());
         }
-        event["subject"] = "Soak".into();
+        event["subject"] = least_data::canary::SUBJECT.into();
         event["singleValueExtendedProperties"] = self.property()["singleValueExtendedProperties"].clone();
         let id = self.outlook.create_event(&self.user, &event).await.unwrap();
         self.events.push(Event { id, series });

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
+use least_data::canary;
 use roomkeeper_controlplane::{ControlPlane, StartOptions, process::scratch_dir};
 use roomkeeper_e2e::{
     agreement,
@@ -62,7 +63,7 @@ async fn a_thousand_changes_cause_bounded_calls_and_never_a_loop() {
     let mut meetings = Vec::new();
     for number in 0..SPACES {
         let meeting = Meeting {
-            subject: "Planning".to_owned(),
+            subject: canary::SUBJECT.to_owned(),
             from,
             to: from + 1.hour(),
             rooms: vec![format!("room-{number}")],

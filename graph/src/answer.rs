@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::{error::Problem, fields};
+use crate::{error::Problem, fields, unrequested::Unrequested};
 
 /// Which members of an object were asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl Object {
     }
 }
 
-/// A single object, and how many members came that were not asked for.
+/// A single object, and which classes of members came that were not asked for.
 pub(crate) struct One {
     pub(crate) object: Object,
     pub(crate) unrequested: Unrequested,
@@ -156,23 +156,6 @@ pub(crate) struct Page {
     pub(crate) objects: Vec<Object>,
     pub(crate) next_link: Option<String>,
     pub(crate) unrequested: Unrequested,
-}
-
-/// Members that were not asked for: their number and the first one's name.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Unrequested {
-    pub(crate) count: u64,
-    pub(crate) first: Option<String>,
-}
-
-impl Unrequested {
-    fn add(&mut self, member: &str) {
-        self.count += 1;
-        if self.first.is_none() {
-            let printable = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '@');
-            self.first = Some(member.chars().filter(printable).take(64).collect());
-        }
-    }
 }
 
 const BODY: &str = "(body)";
@@ -318,6 +301,7 @@ impl<'de> Visitor<'de> for ObjectsSeed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unrequested::MemberClass;
 
     #[test]
     fn what_was_not_asked_for_is_stripped_and_counted() {
@@ -327,7 +311,8 @@ mod tests {
         assert_eq!(object.text("id").unwrap(), "AAA=");
         assert!(object.optional("body").is_none());
         assert_eq!(object.members.len(), 2);
-        assert_eq!(unrequested, Unrequested { count: 2, first: Some("body".into()) });
+        let expected = [(MemberClass::Body, 1), (MemberClass::Attachments, 1)];
+        assert_eq!(*unrequested.by_class(), expected.into());
     }
 
     #[test]
@@ -337,7 +322,7 @@ mod tests {
         let page = page(body, Shape::Member).unwrap();
         assert_eq!(page.objects.len(), 2);
         assert_eq!(page.next_link.as_deref(), Some("https://graph/next"));
-        assert_eq!(page.unrequested, Unrequested { count: 2, first: Some("mail".into()) });
+        assert_eq!(*page.unrequested.by_class(), [(MemberClass::Other, 2)].into());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
-    answer::{self, MemberFault, Object, Shape, Unrequested},
+    answer::{self, MemberFault, Object, Shape},
     audit::{AuditSink, Cause, Purpose},
     budget::{self, Lane, Place},
     catalogue,
@@ -28,6 +28,7 @@ use crate::{
     send::{Attempt, RawAnswer, Sender},
     subscription::{Deletion, NewSubscription, Subscription},
     token::{Credential, EntraSource, Tokens},
+    unrequested::Unrequested,
     write_back::BookingNote,
 };
 
@@ -130,7 +131,7 @@ impl GraphClient {
     ) -> Result<Subscription, GraphError> {
         let request = self.request(&Call::CreateSubscription(new))?;
         let answer = self.exchange_at(Some(place), &request, cause).await?;
-        self.read_one(&request, &answer, Shape::Subscription, Subscription::read)
+        self.read_one(&request, cause, &answer, Shape::Subscription, Subscription::read).await
     }
 
     /// Moves a subscription's expiry, and nothing else.
@@ -368,7 +369,7 @@ impl GraphClient {
         let answer = self.exchange(&request, cause).await?;
         let context = Context { client_request_id: answer.client_request_id, ..unsent };
         let page = answer::page(&answer.body, shape).map_err(|fault| context.unexpected(fault))?;
-        self.note(context, page.unrequested);
+        self.note(context, cause, &page.unrequested).await?;
         let items = page.objects.iter().map(read);
         let items = items.collect::<Result<_, _>>().map_err(|fault| context.unexpected(fault))?;
         let link = page.next_link.map(|link| PageLink::new(first.url(), &link)).transpose();
@@ -390,19 +391,20 @@ impl GraphClient {
     ) -> Result<T, GraphError> {
         let request = self.request(call)?;
         let answer = self.exchange(&request, cause).await?;
-        self.read_one(&request, &answer, shape, read)
+        self.read_one(&request, cause, &answer, shape, read).await
     }
 
-    fn read_one<T>(
+    async fn read_one<T>(
         &self,
         request: &Request,
+        cause: &Cause,
         answer: &RawAnswer,
         shape: Shape,
         read: impl FnOnce(&Object) -> Result<T, MemberFault>,
     ) -> Result<T, GraphError> {
         let context = Context { purpose: request.purpose(), client_request_id: answer.client_request_id };
         let one = answer::one(&answer.body, shape).map_err(|fault| context.unexpected(fault))?;
-        self.note(context, one.unrequested);
+        self.note(context, cause, &one.unrequested).await?;
         read(&one.object).map_err(|fault| context.unexpected(fault))
     }
 
@@ -420,7 +422,7 @@ impl GraphClient {
             let answer = self.exchange(&request, cause).await?;
             context.client_request_id = answer.client_request_id;
             let page = answer::page(&answer.body, shape).map_err(|fault| context.unexpected(fault))?;
-            self.note(context, page.unrequested);
+            self.note(context, cause, &page.unrequested).await?;
             for object in &page.objects {
                 read(object).map_err(|fault| context.unexpected(fault))?;
             }
@@ -470,17 +472,29 @@ impl GraphClient {
         }
     }
 
-    fn note(&self, context: Context, unrequested: Unrequested) {
-        if let Unrequested { count, first: Some(member) } = unrequested {
-            self.inner.unrequested.fetch_add(count, Ordering::Relaxed);
-            tracing::warn!(
-                purpose = %context.purpose,
-                client_request_id = %context.client_request_id,
-                member,
-                count,
-                "stripped members that were not asked for"
-            );
+    /// Counts and audits what came unasked. The answer is not handed on before that is durable, as no call is made before its
+    /// entry is.
+    async fn note(
+        &self,
+        context: Context,
+        cause: &Cause,
+        unrequested: &Unrequested,
+    ) -> Result<(), GraphError> {
+        let count = unrequested.count();
+        if count == 0 {
+            return Ok(());
         }
+        self.inner.unrequested.fetch_add(count, Ordering::Relaxed);
+        tracing::warn!(
+            purpose = %context.purpose,
+            client_request_id = %context.client_request_id,
+            count,
+            "stripped members that were not asked for"
+        );
+        self.inner
+            .sender
+            .report_unrequested(context.purpose, context.client_request_id, cause, unrequested)
+            .await
     }
 }
 

@@ -367,7 +367,7 @@ mod tests {
 
     fn read(value: &Value) -> Result<Event, MemberFault> {
         let answer = one(value.to_string().as_bytes(), Shape::EventFull).unwrap();
-        assert_eq!(answer.unrequested.count, 0);
+        assert_eq!(answer.unrequested.count(), 0);
         Event::read(&answer.object, &manifest())
     }
 
@@ -458,6 +458,6 @@ mod tests {
         let head = EventHead::read(&answer.object, &manifest()).unwrap();
         assert_eq!((head.event_type, head.is_cancelled), (EventType::SeriesMaster, true));
         let answer = one(full().to_string().as_bytes(), Shape::EventHead).unwrap();
-        assert_eq!(answer.unrequested.count, 9);
+        assert_eq!(answer.unrequested.count(), 9);
     }
 }

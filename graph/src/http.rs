@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use crate::gate::{ConnectionGate, SendGate};
-use crate::{audit::Purpose, budget::Budgets};
+use crate::{audit::Purpose, budget::Budgets, unrequested::MemberClass};
 
 /// How connections are made.
 #[derive(Clone, Debug)]
@@ -71,13 +71,18 @@ impl Outcome {
     }
 }
 
-/// Sees each request once, when it has ended.
+/// Sees each request once, when it has ended, and what an answer held beside what was asked for.
 pub trait RequestObserver: Send + Sync {
     /// `status` is absent when there was no answer; `elapsed` counts from before the audit entry.
     fn observe(&self, operation: Purpose, status: Option<u16>, outcome: Outcome, elapsed: Duration);
+
+    /// `count` members of that class were in an answer that nobody asked for; they were stripped. Anything but none is a violation
+    /// of the promise of least data by the server.
+    fn unrequested(&self, operation: Purpose, class: MemberClass, count: u64);
 }
 
 /// The HTTP client that all requests to Graph and to token endpoints share: TLS only, redirects refused.
+#[expect(clippy::disallowed_types, reason = "the one place that sends to Graph, and to the token endpoints")]
 #[derive(Clone)]
 pub struct Http {
     pub(crate) client: reqwest::Client,
@@ -104,6 +109,10 @@ impl Http {
         Self::build(settings, Some(gate))
     }
 
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the one place that sends to Graph, and to the token endpoints"
+    )]
     fn build(settings: &HttpSettings, gate: Option<Arc<dyn SendGate>>) -> Result<Self, HttpError> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_rustls()

@@ -19,6 +19,7 @@ use crate::{
     error::{GraphError, TransportFault},
     http::{Http, Outcome},
     request::{Body, Request},
+    unrequested::Unrequested,
 };
 
 /// Immutable ids, and start and end in UTC; harmless where it does not apply.
@@ -112,6 +113,31 @@ impl Sender {
             }
             None => Ok(Place::default()),
         }
+    }
+
+    /// Tells observer and audit of members that an answer held unasked.
+    pub(crate) async fn report_unrequested(
+        &self,
+        purpose: Purpose,
+        client_request_id: Uuid,
+        cause: &Cause,
+        unrequested: &Unrequested,
+    ) -> Result<(), GraphError> {
+        if let Some(observer) = &self.http.observer {
+            for (class, count) in unrequested.by_class() {
+                observer.unrequested(purpose, *class, *count);
+            }
+        }
+        let entry = AuditEntry::UnrequestedMembers {
+            time: Timestamp::now(),
+            scope: self.scope.clone(),
+            tenant_id: self.tenant_id.clone(),
+            purpose,
+            client_request_id,
+            caused_by: cause.clone(),
+            members: unrequested.by_class().clone(),
+        };
+        self.audit.record(entry).await.map_err(|cause| GraphError::Audit { purpose, cause })
     }
 
     fn account(&self) -> Account {

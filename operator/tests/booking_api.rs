@@ -1,6 +1,11 @@
 //! The client of booking products against the simulator over TLS. What it sends is judged by `docs/booking-api.yaml`.
 
 #![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests stand in for people and for other programs"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

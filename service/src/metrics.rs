@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 use roomkeeper_graph::{
-    Purpose,
+    MemberClass, Purpose,
     budget::{Lane, WaitObserver},
     http::{Outcome, RequestObserver},
 };
@@ -25,12 +25,14 @@ pub fn registry() -> Result<Registry, prometheus::Error> {
 }
 
 /// Requests to Graph and to the token endpoint, as `roomkeeper_graph_requests_total`,
-/// `roomkeeper_graph_request_duration_seconds` and `roomkeeper_graph_budget_wait_seconds`. Labels are closed sets: no user, no tenant.
+/// `roomkeeper_graph_request_duration_seconds`, `roomkeeper_graph_budget_wait_seconds` and
+/// `roomkeeper_graph_unrequested_members_total`. Labels are closed sets: no user, no tenant, no name from an answer.
 #[derive(Clone, Debug)]
 pub struct GraphMetrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     waits: HistogramVec,
+    unrequested: IntCounterVec,
 }
 
 impl GraphMetrics {
@@ -58,10 +60,22 @@ impl GraphMetrics {
         for lane in Lane::ALL {
             waits.with_label_values(&[lane.as_str()]);
         }
+        let unrequested = IntCounterVec::new(
+            Opts::new(
+                "roomkeeper_graph_unrequested_members_total",
+                "Members of answers that were not asked for and were stripped; more than 0 is a violation by the server",
+            ),
+            &["class"],
+        )?;
+        // The first one must show as an increase, which a counter that begins at 1 does not.
+        for class in MemberClass::ALL {
+            unrequested.with_label_values(&[class.as_str()]);
+        }
+        registry.register(Box::new(unrequested.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(duration.clone()))?;
         registry.register(Box::new(waits.clone()))?;
-        Ok(Self { requests, duration, waits })
+        Ok(Self { requests, duration, waits, unrequested })
     }
 }
 
@@ -83,6 +97,10 @@ impl RequestObserver for GraphMetrics {
         self.requests.with_label_values(&[operation.as_str(), class, outcome.as_str()]).inc();
         self.duration.with_label_values(&[operation.as_str()]).observe(elapsed.as_secs_f64());
     }
+
+    fn unrequested(&self, _operation: Purpose, class: MemberClass, count: u64) {
+        self.unrequested.with_label_values(&[class.as_str()]).inc_by(count);
+    }
 }
 
 /// Registers a histogram of seconds with the default buckets.
@@ -93,4 +111,33 @@ pub fn seconds(registry: &Registry, name: &str, help: &str) -> Result<Histogram,
     let histogram = Histogram::with_opts(HistogramOpts::new(name, help))?;
     registry.register(Box::new(histogram.clone()))?;
     Ok(histogram)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_were_not_asked_for_start_at_zero_and_are_counted_by_class() {
+        let registry = Registry::new();
+        let metrics = GraphMetrics::new(&registry).unwrap();
+        let values = || {
+            let families = registry.gather();
+            let family =
+                families.iter().find(|one| one.name() == "roomkeeper_graph_unrequested_members_total");
+            let value = |metric: &prometheus::proto::Metric| {
+                (metric.get_label()[0].value().to_owned(), metric.get_counter().get_value())
+            };
+            family
+                .unwrap()
+                .get_metric()
+                .iter()
+                .map(value)
+                .filter(|(_, count)| *count > 0.0)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(values(), []);
+        metrics.unrequested(Purpose::EventMinimalRead, MemberClass::Body, 2);
+        assert_eq!(values(), [("body".to_owned(), 2.0)]);
+    }
 }

@@ -73,6 +73,8 @@ pub(crate) struct Change {
     reorder_notifications: Option<bool>,
     lose_lifecycle_notifications: Option<f64>,
     duplicate_lifecycle_notifications: Option<bool>,
+    /// Members that each object of an answer to a GET holds unasked; empty is off.
+    leak_members: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -93,6 +95,8 @@ struct Active {
     reorder_notifications: bool,
     lose_lifecycle_notifications: f64,
     duplicate_lifecycle_notifications: bool,
+    leak_members: serde_json::Map<String, serde_json::Value>,
+    leaked: u64,
     published: u64,
     injected: BTreeMap<Kind, u64>,
     lost: u64,
@@ -172,6 +176,9 @@ impl Faults {
             change.lose_lifecycle_notifications.unwrap_or(active.lose_lifecycle_notifications);
         active.duplicate_lifecycle_notifications =
             change.duplicate_lifecycle_notifications.unwrap_or(active.duplicate_lifecycle_notifications);
+        if let Some(members) = change.leak_members {
+            active.leak_members = members;
+        }
         Ok(())
     }
 
@@ -187,6 +194,7 @@ impl Faults {
             "injected": active.injected,
             "lostNotifications": active.lost,
             "lostLifecycleNotifications": active.lost_lifecycle,
+            "leakedMembers": active.leaked,
         })
     }
 
@@ -224,6 +232,24 @@ impl Faults {
         let kind = *fitting.get(usize::try_from(which).ok()?.checked_rem(fitting.len())?)?;
         *active.injected.entry(kind).or_default() += 1;
         Some(kind)
+    }
+
+    /// Adds to an answer what nobody asked for, to each object of a list.
+    pub(crate) fn leak(&self, answer: &mut serde_json::Value) {
+        let mut active = lock(&self.0);
+        if active.leak_members.is_empty() {
+            return;
+        }
+        let objects = match answer.get_mut("value") {
+            Some(serde_json::Value::Array(all)) => all.iter_mut().collect(),
+            _ => vec![answer],
+        };
+        for object in objects.into_iter().filter_map(serde_json::Value::as_object_mut) {
+            for (name, value) in active.leak_members.clone() {
+                object.insert(name, value);
+                active.leaked += 1;
+            }
+        }
     }
 
     /// Seconds that `Retry-After` names.

@@ -132,14 +132,14 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
     let route = Route::parse(request.segments.get(1..).unwrap_or_default());
     let template = route.as_ref().map_or("(unknown)", Route::template);
     app.journal.routed(ticket, &request.method, template);
-    asked::count_path(&app.journal, &request.segments);
+    asked::count_path(&app.journal, ticket, &request.segments);
     let caller = authenticate(app, request)?;
     app.journal.by(ticket, caller.tenant, caller.client_id);
     let route = route?;
     accept(request)?;
     conditions(request, &route)?;
     let query = request.query()?;
-    asked::count_query(&app.journal, &route, &request.method, &query);
+    asked::count_query(&app.journal, ticket, &route, &request.method, &query);
     let prefer = Prefer::parse(&request.headers)?;
     if prefer.minimal && !matches!((&request.method, &route), (&Method::PATCH, Route::Event { .. })) {
         return Err(GraphError::not_simulated("the preference 'return=minimal' for this request"));
@@ -181,7 +181,11 @@ async fn dispatch(app: &Arc<App>, request: &Request, ticket: Ticket) -> Result<R
         }
         _ => Err(GraphError::method_not_allowed(route.allow())),
     };
-    reply.map(|reply| charge.tell(reply))
+    let mut reply = reply?;
+    if let Some(body) = reply.body.as_mut().filter(|_| route.selectable(&request.method)) {
+        app.faults.leak(body);
+    }
+    Ok(charge.tell(reply))
 }
 
 /// JSON with minimal metadata is all there is.

@@ -11,7 +11,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::app::lock;
+use crate::{
+    app::lock,
+    request_log::{Line, RequestLog},
+};
 
 /// Requests that are kept; older ones are dropped.
 const KEPT: usize = 200_000;
@@ -88,11 +91,23 @@ fn short(text: &str, most: usize) -> String {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Journal(Mutex<Inner>);
+pub(crate) struct Journal {
+    inner: Mutex<Inner>,
+    /// What stays when the simulator is gone.
+    file: Option<RequestLog>,
+}
 
 impl Journal {
+    pub(crate) fn new(file: Option<RequestLog>) -> Self {
+        Self { inner: Mutex::default(), file }
+    }
+
     pub(crate) fn arrived(&self, arrival: &Arrival<'_>) -> Ticket {
-        let mut inner = lock(&self.0);
+        if let Some(file) = &self.file {
+            let Arrival { method, path, user_agent, .. } = *arrival;
+            file.write(&Line::Request { method: method.as_str(), path, user_agent });
+        }
+        let mut inner = lock(&self.inner);
         if inner.log.len() >= KEPT && inner.log.pop_front().is_some() {
             inner.dropped += 1;
         }
@@ -112,7 +127,7 @@ impl Journal {
     }
 
     pub(crate) fn routed(&self, ticket: Ticket, method: &Method, template: &'static str) {
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         *inner.requests.entry(format!("{} {template}", counted(method))).or_default() += 1;
         if let Some(logged) = inner.at(ticket) {
             logged.template = Some(template);
@@ -120,33 +135,43 @@ impl Journal {
     }
 
     pub(crate) fn by(&self, ticket: Ticket, tenant: Uuid, client_id: Uuid) {
-        if let Some(logged) = lock(&self.0).at(ticket) {
+        if let Some(logged) = lock(&self.inner).at(ticket) {
             (logged.tenant_id, logged.client_id) = (Some(tenant), Some(client_id));
         }
     }
 
     pub(crate) fn answered(&self, ticket: Ticket, status: u16) {
-        if let Some(logged) = lock(&self.0).at(ticket) {
+        if let Some(logged) = lock(&self.inner).at(ticket) {
             logged.status = Some(status);
         }
     }
 
     /// A read without `$select` where one is possible.
-    pub(crate) fn without_select(&self, template: &'static str) {
-        *lock(&self.0).without_select.entry(template).or_default() += 1;
+    pub(crate) fn without_select(&self, ticket: Ticket, template: &'static str) {
+        let mut inner = lock(&self.inner);
+        *inner.without_select.entry(template).or_default() += 1;
+        if let Some(file) = &self.file {
+            let user_agent = inner.at(ticket).and_then(|logged| logged.user_agent.as_deref());
+            file.write(&Line::WithoutSelect { template, user_agent });
+        }
     }
 
     /// A body or an attachment was asked for.
-    pub(crate) fn forbidden(&self, field: &'static str) {
-        *lock(&self.0).forbidden.entry(field).or_default() += 1;
+    pub(crate) fn forbidden(&self, ticket: Ticket, field: &'static str) {
+        let mut inner = lock(&self.inner);
+        *inner.forbidden.entry(field).or_default() += 1;
+        if let Some(file) = &self.file {
+            let user_agent = inner.at(ticket).and_then(|logged| logged.user_agent.as_deref());
+            file.write(&Line::Forbidden { field, user_agent });
+        }
     }
 
     pub(crate) fn has_attachments(&self) {
-        lock(&self.0).has_attachments += 1;
+        lock(&self.inner).has_attachments += 1;
     }
 
     pub(crate) fn counters(&self) -> Value {
-        let inner = lock(&self.0);
+        let inner = lock(&self.inner);
         json!({
             "requests": inner.requests,
             "withoutSelect": inner.without_select.values().sum::<u64>(),
@@ -158,6 +183,6 @@ impl Journal {
     }
 
     pub(crate) fn requests(&self) -> Vec<impl Serialize + use<>> {
-        lock(&self.0).log.iter().cloned().collect()
+        lock(&self.inner).log.iter().cloned().collect()
     }
 }

@@ -18,6 +18,7 @@ mod odata;
 mod policies;
 mod quota;
 mod request;
+mod request_log;
 mod resource_units;
 mod route;
 mod server;
@@ -29,6 +30,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
+pub use request_log::request_log_folder;
 pub use world::{World, WorldError};
 
 /// How a simulator is started.
@@ -43,6 +45,9 @@ pub struct Options {
     pub tls_dir: Option<PathBuf>,
     /// Certificates, PEM, that notification URLs are trusted by. Without any, no notification URL is trusted.
     pub trust_pem: Option<Vec<u8>>,
+    /// Folder to which every request line is appended, in a file of its own; see [`request_log_folder`]. None for tests that send
+    /// what no good client sends.
+    pub request_log: Option<PathBuf>,
 }
 
 /// A running simulator. Dropping it ends the simulator.
@@ -80,6 +85,14 @@ pub enum StartError {
     TlsDir {
         /// File that could not be written.
         path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The folder of the request log cannot be written.
+    #[error("cannot write the request log in {}: {cause}", folder.display())]
+    RequestLog {
+        /// Folder asked for.
+        folder: PathBuf,
         /// What the system said.
         cause: io::Error,
     },

@@ -23,6 +23,9 @@ struct Args {
     /// Certificates (PEM) by which notification URLs are trusted
     #[arg(long, value_name = "CA.pem")]
     trust: Option<PathBuf>,
+    /// Folder to which every request line is appended, in a file of its own
+    #[arg(long, value_name = "DIR", env = "GRAPH_SIM_REQUEST_LOG", hide_env_values = true)]
+    request_log: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -37,9 +40,14 @@ async fn main() -> anyhow::Result<()> {
         .trust
         .map(|path| fs::read(&path).with_context(|| format!("cannot read {}", path.display())))
         .transpose()?;
-    let mut running =
-        graph_sim::start(Options { listen: args.listen, world, tls_dir: Some(args.tls_dir), trust_pem })
-            .await?;
+    let options = Options {
+        listen: args.listen,
+        world,
+        tls_dir: Some(args.tls_dir),
+        trust_pem,
+        request_log: args.request_log,
+    };
+    let mut running = graph_sim::start(options).await?;
     println!("ready {}", running.origin);
     tokio::select! {
         _ = terminate.recv() => {}

@@ -32,6 +32,7 @@ use crate::{
     login::SigningKey,
     notify,
     request::{BODY_LIMIT, Malformed, Request},
+    request_log::RequestLog,
     tls,
 };
 
@@ -55,6 +56,13 @@ pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
             .map_err(|cause| StartError::TlsDir { path, cause })?;
     }
     let shutdown = CancellationToken::new();
+    let request_log = match &options.request_log {
+        Some(folder) => {
+            let log = RequestLog::open(folder, shutdown.clone());
+            Some(log.map_err(|cause| StartError::RequestLog { folder: folder.clone(), cause })?)
+        }
+        None => None,
+    };
     let app = Arc::new(App {
         clock: crate::clock::Clock::new(options.world.settings.clock_offset),
         faults: crate::faults::Faults::default(),
@@ -69,7 +77,7 @@ pub(crate) async fn start(options: Options) -> Result<Running, StartError> {
         notifier: notify::Notifier::default(),
         quota: crate::quota::Quota::default(),
         policies: crate::policies::AccessPolicies::default(),
-        journal: crate::journal::Journal::default(),
+        journal: crate::journal::Journal::new(request_log),
         outbound,
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),

@@ -21,6 +21,7 @@ fn command(dir: &Path, world: &str) -> Command {
     let file = dir.join("world.yaml");
     fs::write(&file, world).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_graph-sim"));
+    command.env_remove("GRAPH_SIM_REQUEST_LOG");
     command.args(["--listen", "127.0.0.1:0", "--world"]).arg(file).arg("--tls-dir").arg(dir.join("tls"));
     command
 }
@@ -69,6 +70,48 @@ async fn it_says_where_it_serves_and_ends_on_sigterm() {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         assert!(child.0.wait().unwrap().success());
     }
+}
+
+#[tokio::test]
+async fn every_request_line_is_appended_to_a_file_of_its_own_and_no_header_or_body_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("requests");
+    let (_child, line) = start(command(dir.path(), WORLD).env("GRAPH_SIM_REQUEST_LOG", &folder));
+    let origin = line.strip_prefix("ready ").unwrap().trim_end();
+    let ca = reqwest::Certificate::from_pem(&fs::read(dir.path().join("tls/ca.crt")).unwrap()).unwrap();
+    let http =
+        reqwest::Client::builder().tls_certs_only([ca]).no_proxy().user_agent("one/1").build().unwrap();
+    let tenant = "/7f1d0cb7-93b9-405a-8dad-c21703b7af18/oauth2/v2.0/token";
+    let form = format!(
+        "grant_type=client_credentials&client_id=9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11&client_secret=demo&scope={origin}/.default"
+    );
+    let request = http.post(format!("{origin}{tenant}"));
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+    let token: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+    let token = token["access_token"].as_str().unwrap();
+    let user = "/v1.0/users/2189c720-90d5-44ff-818b-fe585706ee90";
+    http.get(format!("{origin}{user}")).bearer_auth(token).send().await.unwrap();
+    let events = format!("{user}/events?$select=id,body");
+    http.get(format!("{origin}{events}")).bearer_auth(token).send().await.unwrap();
+    http.get(format!("{origin}/_sim/counters")).send().await.unwrap();
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(files.len(), 1);
+    let lines: Vec<serde_json::Value> = fs::read_to_string(&files[0])
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let agent = "one/1";
+    assert_eq!(
+        serde_json::Value::from(lines),
+        serde_json::json!([
+            {"kind": "request", "method": "POST", "path": tenant, "userAgent": agent},
+            {"kind": "request", "method": "GET", "path": user, "userAgent": agent},
+            {"kind": "withoutSelect", "template": "/users/{id}", "userAgent": agent},
+            {"kind": "request", "method": "GET", "path": events, "userAgent": agent},
+            {"kind": "forbidden", "field": "body", "userAgent": agent},
+        ])
+    );
 }
 
 #[test]

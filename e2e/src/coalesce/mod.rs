@@ -10,6 +10,7 @@ use std::{collections::HashMap, net::TcpListener, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
+use least_data::canary;
 use serde_json::Value;
 
 use self::balancer::{Balancer, TIMES};
@@ -147,7 +148,7 @@ async fn make(outlook: &Outlook, settings: Settings) -> anyhow::Result<Vec<(usiz
         let person = number % settings.people + 1;
         let from = first + SignedDuration::from_hours(i64::try_from(number)?);
         let meeting = Meeting {
-            subject: format!("Meeting {number}"),
+            subject: format!("{} {number}", canary::SUBJECT),
             from,
             to: from + SignedDuration::from_mins(30),
             rooms: if books(person) { vec![format!("room-{number}")] } else { Vec::new() },

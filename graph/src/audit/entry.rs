@@ -1,6 +1,6 @@
 //! What an audit entry says.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::TransportFault,
     ids::{EventId, UserId},
+    unrequested::MemberClass,
 };
 
 /// What a request is for: the closed list of calls that this client can make.
@@ -267,6 +268,24 @@ pub enum AuditEntry {
         /// Name of the `ConsentRecord`.
         consent: String,
     },
+    /// A violation of the promise of least data by the server: an answer held members that were not asked for. They were stripped
+    /// before anything saw them.
+    UnrequestedMembers {
+        /// When the entry was made.
+        time: Timestamp,
+        /// `namespace/name` of the `AccessScope`.
+        scope: String,
+        /// Tenant that the call was made in.
+        tenant_id: String,
+        /// What the call was for.
+        purpose: Purpose,
+        /// The `client-request-id` header of the request.
+        client_request_id: uuid::Uuid,
+        /// Object that caused the call.
+        caused_by: Cause,
+        /// How many there were of each class. Neither name nor value is kept.
+        members: BTreeMap<MemberClass, u64>,
+    },
     /// Something else that the audit must show, such as a forced deletion without its remote call.
     Note {
         /// When the entry was made.
@@ -289,6 +308,7 @@ impl AuditEntry {
             | Self::Notification { time, .. }
             | Self::ConsentGranted { time, .. }
             | Self::ConsentWithdrawn { time, .. }
+            | Self::UnrequestedMembers { time, .. }
             | Self::Note { time, .. } => *time,
         }
     }
@@ -301,6 +321,7 @@ impl AuditEntry {
             | Self::Notification { scope, .. }
             | Self::ConsentGranted { scope, .. }
             | Self::ConsentWithdrawn { scope, .. }
+            | Self::UnrequestedMembers { scope, .. }
             | Self::Note { scope, .. } => scope,
         }
     }
@@ -395,6 +416,25 @@ mod tests {
             let text = serde_json::to_string(&entry).unwrap();
             assert_eq!(serde_json::from_str::<AuditEntry>(&text).unwrap(), entry);
         }
+    }
+
+    #[test]
+    fn members_that_were_not_asked_for_stand_by_class() {
+        let entry = AuditEntry::UnrequestedMembers {
+            time: "2026-11-23T10:00:00Z".parse().unwrap(),
+            scope: "rooms/contoso".into(),
+            tenant_id: "7f1d0cb7-93b9-405a-8dad-c21703b7af18".into(),
+            purpose: Purpose::EventMinimalRead,
+            client_request_id: uuid::Uuid::nil(),
+            caused_by: Cause::new("CalendarSubscription/rooms/user1"),
+            members: BTreeMap::from([(MemberClass::Body, 2)]),
+        };
+        let text = serde_json::to_string(&entry).unwrap();
+        assert_eq!(
+            text,
+            r#"{"type":"unrequestedMembers","time":"2026-11-23T10:00:00Z","scope":"rooms/contoso","tenantId":"7f1d0cb7-93b9-405a-8dad-c21703b7af18","purpose":"eventMinimalRead","clientRequestId":"00000000-0000-0000-0000-000000000000","causedBy":"CalendarSubscription/rooms/user1","members":{"body":2}}"#
+        );
+        assert_eq!(serde_json::from_str::<AuditEntry>(&text).unwrap(), entry);
     }
 
     #[test]

@@ -66,6 +66,7 @@ async fn world(proof: Value) -> (graph_sim::Running, Http) {
         world: graph_sim::World::from_yaml(&world.to_string()).unwrap(),
         tls_dir: None,
         trust_pem: None,
+        request_log: graph_sim::request_log_folder(),
     };
     let running = graph_sim::start(options).await.unwrap();
     let ca = running.ca_pem.clone().into_bytes();
@@ -156,7 +157,8 @@ async fn without_an_assertion_no_token_is_asked_for() {
         let failed = look(&client(&running, &http, Credential::Assertion(source))).await.unwrap_err();
         assert_eq!((failed.decision(), failed), (decision, GraphError::Assertion(error)));
         let ca = reqwest::Certificate::from_pem(running.ca_pem.as_bytes()).unwrap();
-        let other = reqwest::Client::builder().tls_certs_merge([ca]).build().unwrap();
+        let other =
+            reqwest::Client::builder().tls_certs_merge([ca]).user_agent("stand-in/outlook").build().unwrap();
         let requests = format!("{}/_sim/requests", running.origin);
         let seen: Value = other.get(requests).send().await.unwrap().json().await.unwrap();
         assert_eq!(seen.as_array().unwrap().len(), 0, "{seen}");

@@ -1,12 +1,18 @@
 //! Against the strict simulator of Graph: what it refuses, Graph refuses.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
+use least_data::canary;
 use roomkeeper_graph::{
     BookingNote, Cause, Decision, Deletion, EventId, EventType, GoneReason, GraphClient, GraphError, GroupId,
-    ManifestId, NewSubscription, NotedBooking, Purpose, Reason, Sensitivity, Series, SubscriptionId, UserId,
-    Window,
+    ManifestId, MemberClass, NewSubscription, NotedBooking, Purpose, Reason, Sensitivity, Series,
+    SubscriptionId, UserId, Window,
     audit::{AuditEntry, AuditError, MemoryAudit},
     budget::{BudgetSettings, Budgets, Lane, Place},
     http::{Http, HttpSettings},
@@ -19,7 +25,8 @@ use crate::support::{self, CLIENT, Server, TENANT, install_provider};
 const USER: &str = "2189c720-90d5-44ff-818b-fe585706ee90";
 const GROUP: &str = "5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10";
 const MANIFEST: &str = "0c64d6b6-cc36-4b6a-8f9c-0e3a4b6c2d1f";
-const SECRET: &str = "demo~./+&=";
+/// The planted one, and what must be encoded in a form.
+const SECRET: &str = "canary-client-secret-7c1f~./+&=";
 /// More than two pages of 999.
 const MEMBERS: usize = 2_100;
 
@@ -79,6 +86,7 @@ impl Sim {
             world: graph_sim::World::from_yaml(&world.to_string()).unwrap(),
             tls_dir: None,
             trust_pem,
+            request_log: graph_sim::request_log_folder(),
         };
         let running = graph_sim::start(options).await.unwrap();
         let origin = Url::parse(&running.origin).unwrap();
@@ -146,15 +154,19 @@ impl Sim {
     }
 
     async fn advance(&self, seconds: u64) {
-        let client = self.other_client();
-        let clock = self.origin.join("/_sim/clock").unwrap();
-        let answer = client.post(clock).json(&json!({"advanceSeconds": seconds})).send().await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.status());
+        self.command("/_sim/clock", &json!({"advanceSeconds": seconds})).await;
+    }
+
+    async fn command(&self, path: &str, body: &Value) {
+        let answer =
+            self.other_client().post(self.origin.join(path).unwrap()).json(body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
     }
 
     fn other_client(&self) -> reqwest::Client {
         let ca = reqwest::Certificate::from_pem(self.running.ca_pem.as_bytes()).unwrap();
-        reqwest::Client::builder().tls_certs_merge([ca]).build().unwrap()
+        // Under a name of its own: what it sends is not Roomkeeper's.
+        reqwest::Client::builder().tls_certs_merge([ca]).user_agent("stand-in/outlook").build().unwrap()
     }
 
     /// Another Graph client, as the user's Outlook would be.
@@ -208,11 +220,11 @@ impl Other {
 
 fn meeting(add_in_value: Option<&str>) -> Value {
     let mut body = json!({
-        "subject": "Planning",
-        "body": {"contentType": "text", "content": "canary"},
+        "subject": canary::SUBJECT,
+        "body": {"contentType": "text", "content": canary::BODY},
         "start": {"dateTime": "2027-03-01T10:00:00", "timeZone": "W. Europe Standard Time"},
         "end": {"dateTime": "2027-03-01T11:00:00", "timeZone": "W. Europe Standard Time"},
-        "attendees": [{"type": "required", "emailAddress": {"name": "Guest", "address": "guest@other.example"}}],
+        "attendees": [{"type": "required", "emailAddress": {"name": "Guest", "address": canary::ATTENDEE}}],
         "location": {"displayName": "HQ 1.01"},
         "sensitivity": "private",
     });
@@ -307,6 +319,93 @@ async fn users_groups_and_all_pages_of_members() {
     sim.check_audit().await;
 }
 
+/// What is logged, in memory.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn neither_log_nor_audit_nor_errors_hold_what_is_planted() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("info,roomkeeper_graph=trace")
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let sim = Sim::start(json!({})).await;
+    let event = sim.other().await.make(&meeting(Some("{}"))).await;
+    sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
+    let full = sim.client.event_full(&cause(), &user(), &event, &manifest()).await.unwrap();
+    assert_eq!(full.subject.as_deref(), Some(canary::SUBJECT));
+    sim.client.booked_events(&cause(), &user(), &manifest(), None).await.unwrap();
+    let mut texts = vec![format!("{full:?} {:?}", sim.client)];
+    for leak in
+        [json!({"subject": 7}), json!({"organizer": canary::SUBJECT}), json!({"canary": canary::BODY})]
+    {
+        sim.command("/_sim/faults", &json!({"leakMembers": leak})).await;
+        if let Err(error) = sim.client.event_full(&cause(), &user(), &event, &manifest()).await {
+            texts.push(format!("{error} {error:?}"));
+        }
+    }
+    let wrong = support::client(&sim.origin, sim.http.clone(), sim.audit.clone(), canary::CLIENT_SECRET);
+    texts.push(format!("{:?}", wrong.acquire_token(&cause()).await.unwrap_err()));
+    texts.push(serde_json::to_string(&sim.audit.entries()).unwrap());
+    texts.push(String::from_utf8(logged.0.lock().unwrap().clone()).unwrap());
+    assert!(texts.last().unwrap().contains("stripped members"), "something was logged: {texts:?}");
+    for text in &texts {
+        let found = canary::found_in(text.as_bytes());
+        assert!(found.is_empty(), "holds the {found:?} that was planted: {text}");
+    }
+}
+
+#[tokio::test]
+async fn what_graph_sends_unasked_is_stripped_counted_and_audited() {
+    let sim = Sim::start(json!({})).await;
+    let event = sim.other().await.make(&meeting(Some("{}"))).await;
+    let expected = sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
+    let leak = json!({"body": {"contentType": "text", "content": "leaked"}, "attachments": [{"name": "leaked"}], "leaked": 1});
+    sim.command("/_sim/faults", &json!({"leakMembers": leak})).await;
+    let head = sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
+    assert_eq!(head, expected);
+    assert_eq!(sim.client.unrequested_members(), 3);
+    let page = sim.client.booked_events(&cause(), &user(), &manifest(), None).await.unwrap();
+    assert_eq!(page.events.len(), 1);
+    assert_eq!(sim.client.unrequested_members(), 6);
+    let full = sim.client.event_full(&cause(), &user(), &event, &manifest()).await.unwrap();
+    let shown =
+        format!("{head:?} {page:?} {full:?} {:?}", (&full.subject, &full.attendees, &full.recurrence));
+    assert!(!shown.contains("leaked"), "{shown}");
+    let leaked: Value = sim.control("/_sim/faults").await;
+    assert_eq!(leaked["leakedMembers"], sim.client.unrequested_members());
+    let entries = sim.audit.entries();
+    let told: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            AuditEntry::UnrequestedMembers { purpose, members, .. } => Some((*purpose, members.clone())),
+            _ => None,
+        })
+        .collect();
+    let members: BTreeMap<_, _> =
+        [MemberClass::Body, MemberClass::Attachments, MemberClass::Other].map(|class| (class, 1)).into();
+    let purposes = [Purpose::EventMinimalRead, Purpose::Resync, Purpose::EventFullRead];
+    assert_eq!(told, purposes.map(|purpose| (purpose, members.clone())));
+    assert!(!serde_json::to_string(&entries).unwrap().contains("\"leaked"));
+    sim.command("/_sim/faults", &json!({"leakMembers": {}})).await;
+    sim.client.event_minimal(&cause(), &user(), &event, &manifest()).await.unwrap();
+    assert_eq!(sim.client.unrequested_members(), 9);
+}
+
 #[tokio::test]
 async fn a_subscription_from_creation_to_deletion() {
     let receiver = Server::start().await;
@@ -372,11 +471,11 @@ async fn events_with_and_without_the_property_and_deleted_ones() {
     assert_eq!(head.add_in_value.as_deref(), Some(r#"{"version":1,"owner":"user1@contoso.example"}"#));
     let event = client.event_full(&cause(), &user, &booked, &manifest).await.unwrap();
     assert_eq!(event.head, head);
-    assert_eq!(event.subject.as_deref(), Some("Planning"));
+    assert_eq!(event.subject.as_deref(), Some(canary::SUBJECT));
     assert_eq!(event.start, "2027-03-01T09:00:00Z".parse().unwrap());
     assert_eq!(event.end, "2027-03-01T10:00:00Z".parse().unwrap());
     assert_eq!(event.organizer.as_deref(), Some("user1@contoso.example"));
-    assert_eq!(event.attendees, ["guest@other.example"]);
+    assert_eq!(event.attendees, [canary::ATTENDEE]);
     assert_eq!((event.sensitivity, event.is_all_day), (Sensitivity::Private, false));
 
     outlook.delete(&booked).await;

@@ -10,9 +10,9 @@ use std::{
 
 use crate::support::{CLIENT, SHORT, Server, TENANT, client, json, silence};
 use roomkeeper_graph::{
-    Cause, Decision, EventId, GoneReason, GraphError, GroupId, ManifestId, Problem, Purpose, Reason,
-    SubscriptionId, TransportFault, UserId,
-    audit::{AuditEntry, AuditError, MemoryAudit},
+    Cause, Decision, EventId, GoneReason, GraphError, GroupId, ManifestId, MemberClass, Problem, Purpose,
+    Reason, SubscriptionId, TransportFault, UserId,
+    audit::{AuditEntry, AuditError, AuditSink, MemoryAudit},
     http::{Http, HttpSettings, Outcome, RequestObserver, SendGate},
 };
 
@@ -130,11 +130,18 @@ impl SendGate for Gate {
 }
 
 #[derive(Default)]
-struct Observed(Mutex<Vec<(Purpose, Option<u16>, Outcome)>>);
+struct Observed {
+    requests: Mutex<Vec<(Purpose, Option<u16>, Outcome)>>,
+    unrequested: Mutex<Vec<(Purpose, MemberClass, u64)>>,
+}
 
 impl RequestObserver for Observed {
     fn observe(&self, operation: Purpose, status: Option<u16>, outcome: Outcome, _: Duration) {
-        self.0.lock().unwrap().push((operation, status, outcome));
+        self.requests.lock().unwrap().push((operation, status, outcome));
+    }
+
+    fn unrequested(&self, operation: Purpose, class: MemberClass, count: u64) {
+        self.unrequested.lock().unwrap().push((operation, class, count));
     }
 }
 
@@ -158,7 +165,7 @@ async fn a_shut_gate_holds_requests_and_the_observer_sees_each_request_once() {
     client.user(&cause(), USER).await.unwrap_err();
     assert_eq!(server.graph_seen().len(), 2);
     assert_eq!(
-        *observed.0.lock().unwrap(),
+        *observed.requests.lock().unwrap(),
         [
             (Purpose::Token, Some(200), Outcome::Success),
             (Purpose::UserLookup, Some(200), Outcome::Success),
@@ -295,19 +302,59 @@ async fn pages_are_followed_unchanged_with_the_same_headers_and_only_within_the_
     assert_eq!(server.graph_seen().len(), 5);
 }
 
+fn head_with_a_body() -> String {
+    r#"{"@odata.etag":"W/\"k\"","id":"AAMkAD=","iCalUId":"u","changeKey":"k","lastModifiedDateTime":"2026-11-20T08:00:00Z",
+        "isOrganizer":true,"type":"singleInstance","isCancelled":false,"bodyPreview":"canary","body":{"content":"canary"},
+        "subject":"canary","canary":"canary"}"#
+        .to_owned()
+}
+
 #[tokio::test]
-async fn members_that_were_not_asked_for_are_counted() {
+async fn members_that_were_not_asked_for_are_stripped_counted_and_audited() {
     let server = Server::start().await;
-    let client = server.client(server.http(), Arc::new(MemoryAudit::new()));
+    let (audit, observed) = (Arc::new(MemoryAudit::new()), Arc::new(Observed::default()));
+    let client = server.client(server.http().with_observer(observed.clone()), audit.clone());
     let (user, event, manifest) = ids();
-    server.will_answer([json(
-        200,
-        r#"{"@odata.etag":"W/\"k\"","id":"AAMkAD=","iCalUId":"u","changeKey":"k","lastModifiedDateTime":"2026-11-20T08:00:00Z",
-            "isOrganizer":true,"type":"singleInstance","isCancelled":false,"bodyPreview":"canary","body":{"content":"canary"}}"#,
-    )]);
+    server.will_answer([json(200, head_with_a_body())]);
     let head = client.event_minimal(&cause(), &user, &event, &manifest).await.unwrap();
     assert_eq!(head.add_in_value, None);
-    assert_eq!(client.unrequested_members(), 2);
+    assert!(!format!("{head:?}").contains("canary"));
+    assert_eq!(client.unrequested_members(), 4);
+    let classes = [(MemberClass::Body, 2), (MemberClass::Listed, 1), (MemberClass::Other, 1)];
+    let told = classes.map(|(class, count)| (Purpose::EventMinimalRead, class, count));
+    assert_eq!(*observed.unrequested.lock().unwrap(), told);
+    let entries = audit.entries();
+    let [.., AuditEntry::Call { client_request_id: sent, .. }, last] = &entries[..] else {
+        panic!("{entries:?}")
+    };
+    let AuditEntry::UnrequestedMembers { purpose, client_request_id, caused_by, members, .. } = last else {
+        panic!("{last:?}")
+    };
+    assert_eq!((*purpose, client_request_id, caused_by), (Purpose::EventMinimalRead, sent, &cause()));
+    assert_eq!(*members, classes.into());
+    assert!(!serde_json::to_string(&entries).unwrap().contains("canary"));
+}
+
+/// Takes calls and nothing else.
+#[derive(Default)]
+struct CallsOnly;
+
+#[async_trait::async_trait]
+impl AuditSink for CallsOnly {
+    async fn record(&self, entry: AuditEntry) -> Result<(), AuditError> {
+        if matches!(entry, AuditEntry::Call { .. }) { Ok(()) } else { Err(AuditError::Closed) }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_whose_violation_cannot_be_audited_is_not_handed_on() {
+    let server = Server::start().await;
+    let client = server.client(server.http(), Arc::new(CallsOnly));
+    let (user, event, manifest) = ids();
+    server.will_answer([json(200, head_with_a_body())]);
+    let error = client.event_minimal(&cause(), &user, &event, &manifest).await.unwrap_err();
+    assert!(matches!(error, GraphError::Audit { purpose: Purpose::EventMinimalRead, .. }), "{error}");
+    assert_eq!(client.unrequested_members(), 4);
 }
 
 #[tokio::test]

@@ -145,12 +145,12 @@ mod tests {
         }
         assert_eq!(bursts.size("scope", 100, 10, at(20)), Size::Open(at(9)));
         for _until_it_could_be_said in 0..2 {
+            bursts.not_said("scope");
             assert_eq!(
                 bursts.size("scope", 100, 10, at(29)),
-                Size::Bulk { deleted: 20, of: 100, said: false }
+                Size::Bulk { deleted: 20, of: 100, first: true }
             );
         }
-        bursts.said("scope");
         for gone in 0_u64..19 {
             bursts.gone("scope", &gone.to_string());
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
+use least_data::canary;
 use roomkeeper_crds::{
     BookingRecord,
     condition::{self, Type},
@@ -23,6 +24,7 @@ pub fn tomorrow() -> (String, String) {
 
 /// A BookingRecord, without a scope unless one is applied.
 pub fn record(name: &str, from: &str, to: &str, room: &str) -> String {
+    let subject = canary::SUBJECT;
     format!(
         "apiVersion: roomkeeper.dev/v1alpha1
 kind: BookingRecord
@@ -37,7 +39,7 @@ spec:
   lastModifiedDateTime: \"2026-11-23T09:40:00Z\"
   organizer: user1@contoso.example
   sensitivity: normal
-  subject: Planning
+  subject: {subject}
   state: Booked
   subscriptionRef: {{name: user-one}}
   singleValueExtendedProperties:
@@ -94,7 +96,7 @@ async fn a_booking_is_made_moved_and_cancelled_and_a_quiet_record_stays_quiet() 
     let made = site.condition::<BookingRecord>("one", Type::Delivered, "True/Accepted").await;
     let bookings = product.bookings().await;
     assert_eq!(bookings.len(), 1);
-    assert_eq!(bookings[0]["subject"], "Planning");
+    assert_eq!(bookings[0]["subject"], canary::SUBJECT);
     assert_eq!(
         made.status.as_ref().unwrap().bookings[0].booking_id.as_deref(),
         bookings[0]["bookingId"].as_str()

@@ -151,7 +151,7 @@ async fn a_rotated_client_secret_is_used_at_once_and_a_wrong_one_is_explained() 
     scope(&connected, BY_SECRET).await;
     let (_, message) = said(&connected, "False/AuthFailed").await;
     assert!(message.contains("AADSTS7000215"), "{message}");
-    secret(site, &json!({"clientSecret": "demo"})).await;
+    secret(site, &json!({"clientSecret": world::CLIENT_SECRET})).await;
     let (object, _) = said(&connected, "True/TokenAcquired").await;
     subscribes(&connected, &object).await;
     scope(&connected, "clientSecret: {secretName: elsewhere}").await;

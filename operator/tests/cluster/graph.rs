@@ -11,7 +11,7 @@ use crate::{
     endpoint::Endpoint,
     site::{Operator, Site, until},
     way::GraphWay,
-    world::{self, CLIENT, DIRECTORY_CLIENT, TENANT},
+    world::{self, CLIENT, CLIENT_SECRET, DIRECTORY_CLIENT, TENANT},
 };
 
 pub struct Graph {
@@ -33,11 +33,17 @@ impl Graph {
             world,
             tls_dir: Some(folder.clone()),
             trust_pem: Some(fs::read(&endpoint.ca).unwrap()),
+            request_log: graph_sim::request_log_folder(),
         })
         .await
         .unwrap();
         let certificate = reqwest::Certificate::from_pem(running.ca_pem.as_bytes()).unwrap();
-        let http = reqwest::Client::builder().add_root_certificate(certificate).build().unwrap();
+        // Under a name of its own: what people and their administrator send is not the operator's.
+        let http = reqwest::Client::builder()
+            .add_root_certificate(certificate)
+            .user_agent("stand-in/people")
+            .build()
+            .unwrap();
         Self {
             origin: running.origin.clone(),
             direct: running.origin.clone(),
@@ -109,7 +115,7 @@ impl Graph {
 
     /// The same app as the operator's, from elsewhere.
     pub async fn as_operator(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-        self.call((CLIENT, "demo"), method, path, body).await
+        self.call((CLIENT, CLIENT_SECRET), method, path, body).await
     }
 
     pub async fn leave_group(&self, user: &str) {

@@ -380,7 +380,7 @@ async fn a_credential_that_stops_working_stops_all_calls() {
     site.condition::<CalendarSubscription>(&first.name_any(), Type::Subscribed, "Unknown/RemoteError").await;
     let after = asked().await;
     assert!(after <= before + 2, "only the scope itself asks: {before}, {after}");
-    merge::<Secret>(&connected, "graph", json!({"stringData": {"clientSecret": "demo"}})).await;
+    merge::<Secret>(&connected, "graph", json!({"stringData": {"clientSecret": world::CLIENT_SECRET}})).await;
     site.condition::<CalendarSubscription>(&second, Type::Ready, "True/Succeeded").await;
     connected.living(USER, 0).await;
 }

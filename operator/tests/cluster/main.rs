@@ -1,6 +1,11 @@
 //! The operator's program against a real API server and the simulators.
 
 #![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests stand in for people and for other programs"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

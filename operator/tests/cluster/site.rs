@@ -46,10 +46,29 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
+/// Where one installation's logs and audit are. When it goes, they are searched for planted strings.
+pub struct Folder(ScratchDir);
+
+impl Folder {
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        match least_data::canary::finish(self.path()) {
+            Ok(()) => {}
+            Err(error) if std::thread::panicking() => eprintln!("{error}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 pub struct Site {
     pub client: Client,
     pub namespace: String,
-    pub folder: ScratchDir,
+    pub folder: Folder,
     pub kubeconfig: PathBuf,
 }
 
@@ -79,7 +98,7 @@ impl Site {
         let kubeconfig = control_plane.kubeconfig_for(&user, &groups).unwrap();
         let client = control_plane.admin_client().await.unwrap();
         roomkeeper_controlplane::apply::apply_yaml(&client, &rbac(&namespace)).await.unwrap();
-        Self { client, namespace, folder: scratch_dir("operator-test").unwrap(), kubeconfig }
+        Self { client, namespace, folder: Folder(scratch_dir("operator-test").unwrap()), kubeconfig }
     }
 
     /// Starts a replica that looks after this namespace alone.

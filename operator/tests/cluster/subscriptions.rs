@@ -110,7 +110,7 @@ async fn a_consent_leads_to_a_subscription_and_its_withdrawal_ends_it_for_good()
     connected.living(USER, 1).await;
 
     let log = operator.process.log_tail(10_000);
-    assert!(!log.contains(PRINCIPAL) && !log.contains("demo"), "{log}");
+    assert!(!log.contains(PRINCIPAL) && !log.contains(crate::world::CLIENT_SECRET), "{log}");
     assert!(operator.audit_text().contains("createSubscription"));
 }
 

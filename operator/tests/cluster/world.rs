@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 pub const TENANT: &str = "7f1d0cb7-93b9-405a-8dad-c21703b7af18";
+/// Client secret of that app registration.
+pub const CLIENT_SECRET: &str = least_data::canary::CLIENT_SECRET;
 pub const CLIENT: &str = "9b0fbe07-0f3e-4f0f-8d6c-1c9f6f6c0a11";
 pub const DIRECTORY_CLIENT: &str = "c5c0f9d1-58a2-4b7b-8a3e-4f0d8a1f5b02";
 pub const GROUP: &str = "5d6f5a5e-4b1c-4d8e-9a51-3c1d2f0f7a10";
@@ -31,7 +33,7 @@ pub fn tenant(users: usize) -> Value {
         "id": TENANT,
         "domain": "contoso.example",
         "apps": [
-            {"clientId": CLIENT, "secret": "demo", "roles": ["Calendars.Read", "Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]},
+            {"clientId": CLIENT, "secret": CLIENT_SECRET, "roles": ["Calendars.Read", "Calendars.ReadWrite", "User.Read.All", "GroupMember.Read.All"]},
             {"clientId": DIRECTORY_CLIENT, "secret": "directory", "roles": ["GroupMember.ReadWrite.All"]},
         ],
         "users": people,
@@ -48,7 +50,7 @@ pub fn scope(name: &str, origin: &str) -> String {
         "apiVersion: v1
 kind: Secret
 metadata: {{name: graph, namespace: NAMESPACE}}
-stringData: {{clientSecret: demo}}
+stringData: {{clientSecret: {CLIENT_SECRET}}}
 ---
 apiVersion: roomkeeper.dev/v1alpha1
 kind: AccessScope

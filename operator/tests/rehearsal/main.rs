@@ -2,6 +2,11 @@
 //! simulators: `cargo test -p roomkeeper-operator --features rehearsal --test rehearsal`.
 
 #![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests stand in for people and for other programs"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

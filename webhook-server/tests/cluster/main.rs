@@ -1,6 +1,11 @@
 //! The parts that write to Kubernetes, on the real API server, with the rights that the chart gives them.
 
 #![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests stand in for people and for other programs"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

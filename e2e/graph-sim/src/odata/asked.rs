@@ -3,29 +3,32 @@
 use http::Method;
 
 use super::{Query, has_whole_exceptions};
-use crate::{journal::Journal, route::Route};
+use crate::{
+    journal::{Journal, Ticket},
+    route::Route,
+};
 
 /// Fields that must never be asked for.
 const FORBIDDEN: [&str; 4] = ["body", "bodyPreview", "uniqueBody", "attachments"];
 
 /// Counts paths that lead to attachments or to the message text.
-pub(crate) fn count_path(journal: &Journal, segments: &[String]) {
+pub(crate) fn count_path(journal: &Journal, ticket: Ticket, segments: &[String]) {
     if segments.iter().any(|segment| segment.eq_ignore_ascii_case("attachments")) {
-        journal.forbidden("attachments");
+        journal.forbidden(ticket, "attachments");
     }
     if segments.last().is_some_and(|segment| segment.eq_ignore_ascii_case("$value")) {
-        journal.forbidden("body");
+        journal.forbidden(ticket, "body");
     }
 }
 
 /// Counts the fields that `$select`, `$expand`, `$filter` and `$orderby` name, and reads without `$select`.
-pub(crate) fn count_query(journal: &Journal, route: &Route, method: &Method, query: &Query) {
+pub(crate) fn count_query(journal: &Journal, ticket: Ticket, route: &Route, method: &Method, query: &Query) {
     for option in ["$select", "$expand", "$filter", "$orderby"] {
         let names = names(query.get(option).unwrap_or_default());
         let asked = |field: &str| names.iter().any(|name| name.eq_ignore_ascii_case(field));
         for field in FORBIDDEN {
             if asked(field) || (option == "$select" && field == "body" && asked("*")) {
-                journal.forbidden(field);
+                journal.forbidden(ticket, field);
             }
         }
         if asked("hasAttachments") {
@@ -33,14 +36,14 @@ pub(crate) fn count_query(journal: &Journal, route: &Route, method: &Method, que
         }
     }
     if route.is_whole() && method == Method::GET {
-        journal.forbidden("body");
+        journal.forbidden(ticket, "body");
     }
     // Exceptions that come along with a series are events too.
     let along = route.is_event() && query.get("$expand").is_some_and(has_whole_exceptions);
     if route.selectable(method) && (query.get("$select").is_none() || along) {
-        journal.without_select(route.template());
+        journal.without_select(ticket, route.template());
         if route.is_event() {
-            journal.forbidden("body");
+            journal.forbidden(ticket, "body");
         }
     }
 }
@@ -58,10 +61,19 @@ fn names(expression: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Arrival;
 
     fn counted(route: &Route, text: &str) -> u64 {
         let journal = Journal::default();
-        count_query(&journal, route, &Method::GET, &Query::parse(text).unwrap());
+        let arrival = Arrival {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            method: &Method::GET,
+            path: "/",
+            client_request_id: None,
+            user_agent: None,
+        };
+        let ticket = journal.arrived(&arrival);
+        count_query(&journal, ticket, route, &Method::GET, &Query::parse(text).unwrap());
         journal.counters()["forbiddenFields"].as_u64().unwrap()
     }
 

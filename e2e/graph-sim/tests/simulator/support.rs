@@ -118,6 +118,7 @@ impl Sim {
             world: World::from_yaml(&world.to_string()).unwrap(),
             tls_dir: None,
             trust_pem: trust.map(|pem| pem.as_bytes().to_vec()),
+            request_log: None,
         })
         .await
         .unwrap();

@@ -11,9 +11,11 @@
 //! | `memory`, `restart` | an operator with 10,000 and 100,000 people |
 //! | `expiry` | from the end of a booking until its record is gone, 10,000 in one minute |
 //! | `withdrawal` | from a withdrawn consent to the last read, the end at Graph and the last record |
+//! | `audit` | calls to Graph with the audit on the disk, against calls without |
 //! | `fortnight` | two weeks in the life of many subscriptions |
 
 mod ack;
+mod audit;
 mod coalesce;
 mod expiry;
 mod fortnight;
@@ -49,7 +51,7 @@ enum Child {
     ServeAck(ack::server::ServeAck),
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "ack",
     "latency",
     "records",
@@ -59,6 +61,7 @@ const NAMES: [&str; 10] = [
     "restart",
     "expiry",
     "withdrawal",
+    "audit",
     "fortnight",
 ];
 
@@ -83,6 +86,7 @@ async fn run(args: Args) -> anyhow::Result<()> {
     for name in names {
         let report = match name {
             "ack" => ack::run().await?,
+            "audit" => audit::run().await?,
             "latency" => latency::run().await?,
             "records" => records::run().await?,
             "coalesce" => coalesce::run().await?,

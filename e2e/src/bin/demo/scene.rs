@@ -194,6 +194,7 @@ impl<'a> Scene<'a> {
 
     /// Ends the daemons as Kubernetes would; an operator or webhook server that does not end in order is an error.
     pub(crate) async fn end(self) -> anyhow::Result<()> {
+        self.system.keep_shown(&self.client).await?;
         for daemon in self.operators.iter().chain([&self.webhook]) {
             let status = daemon.process.stop(Duration::from_secs(25)).await?;
             if !status.success() {

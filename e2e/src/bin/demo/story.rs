@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, bail, ensure};
 use jiff::{Span, Timestamp};
 use kube::ResourceExt as _;
+use least_data::canary;
 use roomkeeper_crds::{BookingRecord, booking_record::BookingState};
 use roomkeeper_e2e::{condition, outlook::Meeting, wait, world};
 use serde_json::Value;
@@ -181,7 +182,8 @@ async fn the_space_is_removed(scene: &mut Scene<'_>, event: &str) -> anyhow::Res
 async fn a_meeting_ends(scene: &mut Scene<'_>) -> anyhow::Result<()> {
     let from = Timestamp::from_second(Timestamp::now().as_second())?;
     let to = from.checked_add(Span::new().seconds(12))?;
-    let meeting = Meeting { subject: "Stand-up".to_owned(), from, to, rooms: vec!["room-102".to_owned()] };
+    let meeting =
+        Meeting { subject: canary::SUBJECT.to_owned(), from, to, rooms: vec!["room-102".to_owned()] };
     let event = scene.outlook.create(world::USER_1, &meeting).await?;
     delivered(scene, &event, "True/Accepted").await?;
     wait::until("the record of the ended meeting to go", STEP, || async {
@@ -341,7 +343,7 @@ fn meeting(subject: &str, rooms: &[&str], hours: i64) -> anyhow::Result<Meeting>
     let from = Timestamp::from_second(Timestamp::now().as_second())?.checked_add(Span::new().hours(hours))?;
     let to = from.checked_add(Span::new().hours(1))?;
     Ok(Meeting {
-        subject: subject.to_owned(),
+        subject: format!("{subject}: {}", canary::SUBJECT),
         from,
         to,
         rooms: rooms.iter().map(|room| (*room).to_owned()).collect(),

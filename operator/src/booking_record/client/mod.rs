@@ -42,6 +42,7 @@ pub enum ClientError {
 }
 
 /// Sends requests to booking products.
+#[expect(clippy::disallowed_types, reason = "the booking product is called here, and no host of Microsoft")]
 #[derive(Clone)]
 pub struct BookingClient {
     http: reqwest::Client,
@@ -75,6 +76,10 @@ impl BookingClient {
     ///
     /// # Errors
     /// See [`ClientError`].
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the booking product is called here, and no host of Microsoft"
+    )]
     pub fn gated(
         extra_ca: Option<&[u8]>,
         gate: Arc<dyn SendGate>,

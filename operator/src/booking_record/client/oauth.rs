@@ -114,6 +114,10 @@ impl fmt::Debug for Tokens {
 
 impl Tokens {
     /// A token that is good for a request now.
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the booking product is called here, and no host of Microsoft"
+    )]
     pub(super) async fn get(
         &self,
         http: &reqwest::Client,

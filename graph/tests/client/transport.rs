@@ -344,6 +344,8 @@ impl AuditSink for CallsOnly {
     async fn record(&self, entry: AuditEntry) -> Result<(), AuditError> {
         if matches!(entry, AuditEntry::Call { .. }) { Ok(()) } else { Err(AuditError::Closed) }
     }
+
+    fn follow_up(&self, _: AuditEntry) {}
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
     unreachable_pub
 )]
 
+mod audit;
 mod bookings;
 mod credentials;
 mod election;

@@ -133,10 +133,19 @@ async fn known(
     id: &str,
 ) -> Result<Known, KeyAccessError> {
     let kept = place.read().await?;
-    let mut keys = Vec::new();
     // A writer that nothing is known of yet has nothing to prove, and need not wait for a key to sign with.
-    if kept.data.keys().any(|key| is_own(key, id)) || settings.role == KeyRole::Maker {
-        keys.push(key::signing_key(client, &settings.namespace, settings.role).await?.public());
+    let proves = kept.data.keys().any(|key| is_own(key, id));
+    let mut keys = Vec::new();
+    if proves || settings.role == KeyRole::Maker {
+        match key::signing_key(client, &settings.namespace, settings.role).await {
+            Ok(key) => keys.push(key.public()),
+            Err(error) if proves => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "no key for the audit yet; tried again with each checkpoint")
+            }
+        }
+    }
+    if proves {
         keys.extend(key::published(client, &settings.namespace).await?);
     }
     Ok(Known { kept, keys })

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::health::Gate;
 
-/// Length from which on a segment is followed by a new one, in bytes.
-const SEGMENT: u64 = 64 << 20;
+/// Length of a daemon's segments, in bytes.
+pub const SEGMENT: u64 = 64 << 20;
 /// Pause before the API server is asked again.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -39,6 +39,8 @@ pub struct AuditSettings {
     pub namespace: String,
     /// Whether it makes the key.
     pub role: KeyRole,
+    /// Length from which on a segment is followed by a new one, in bytes; [`SEGMENT`] but in tests.
+    pub segment: u64,
     /// The flags.
     pub args: AuditArgs,
 }
@@ -185,7 +187,7 @@ fn continued(settings: &AuditSettings, known: &Known, id: String) -> Result<Open
 }
 
 fn opened(settings: &AuditSettings, known: &Known, id: String) -> Result<Result<Opened, Broken>, AuditError> {
-    let logs = ChainedAudit::open(&settings.dir, &writer::name(&settings.identity, &id), SEGMENT)?;
+    let logs = ChainedAudit::open(&settings.dir, &writer::name(&settings.identity, &id), settings.segment)?;
     Ok(resumed(&logs, &id, known).map(|chains| Opened { logs, id, chains }))
 }
 

@@ -147,6 +147,7 @@ fn audit_settings(settings: &Settings) -> AuditSettings {
         identity: settings.identity.clone(),
         namespace: settings.namespace.clone(),
         role: KeyRole::Maker,
+        segment: audit::SEGMENT,
         args: settings.audit.clone(),
     }
 }

@@ -62,6 +62,7 @@ impl Site {
             identity: identity.to_owned(),
             namespace: self.namespace.clone(),
             role,
+            segment: 1_000,
             args: AuditArgs {
                 audit_fail_closed: true,
                 audit_checkpoint_interval: Duration::from_secs(1),
@@ -217,6 +218,40 @@ async fn an_old_copy_is_left_as_it_is_and_a_new_writer_begins() {
     drop(audit);
     let again = site.operator().await;
     assert_eq!(again.checkpoints.last(&log()).await.unwrap().statement.number, 1, "the new writer stays");
+}
+
+#[tokio::test]
+async fn what_was_exported_goes_after_its_time_and_the_rest_still_verifies() {
+    let site = Site::new().await;
+    let audit = site.operator().await;
+    write(&audit, SCOPE, 12).await;
+    audit.checkpoints.keep_all().await.unwrap();
+    let folder = audit.sink.logs().folder(&log());
+    let before = folder.segments().unwrap();
+    assert!(before.len() > 3, "{before:?}");
+    let none = Duration::ZERO;
+    audit.checkpoints.drop_old(none).await.unwrap();
+    assert_eq!(folder.segments().unwrap(), before, "nothing was exported");
+    // In the middle of a segment: that one stays.
+    let exported = before[2];
+    audit.checkpoints.checkpoint(&log(), Some(exported)).await.unwrap();
+    audit.checkpoints.drop_old(Duration::from_hours(1)).await.unwrap();
+    assert_eq!(folder.segments().unwrap(), before, "nothing is old");
+    let first = fs::read(folder.segment(1)).unwrap();
+    audit.checkpoints.drop_old(none).await.unwrap();
+    assert_eq!(folder.segments().unwrap(), before[2..]);
+    let stated = audit.checkpoints.last(&log()).await.unwrap().statement;
+    assert_eq!((stated.start.number, stated.exported), (before[2], exported));
+    assert_eq!(site.kept().await, [stated]);
+    assert!(site.judge().await.findings.is_empty());
+
+    // A crash after the checkpoint and before the files went.
+    drop(audit);
+    fs::write(folder.segment(1), first).unwrap();
+    let audit = site.operator().await;
+    audit.checkpoints.drop_old(none).await.unwrap();
+    assert_eq!(folder.segments().unwrap(), before[2..]);
+    assert!(site.judge().await.findings.is_empty());
 }
 
 #[tokio::test]

@@ -176,6 +176,7 @@ impl Parts {
             identity: identity.clone(),
             namespace: args.namespace.clone(),
             role: KeyRole::Reader,
+            segment: audit::SEGMENT,
             args: args.audit.clone(),
         };
         let opened = match audit::open(&settings, &client, registry, gate, shutdown).await {

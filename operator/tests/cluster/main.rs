@@ -14,6 +14,7 @@
     unreachable_pub
 )]
 
+mod audit;
 mod bookings;
 mod credentials;
 mod election;

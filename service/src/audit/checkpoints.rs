@@ -205,7 +205,10 @@ impl Checkpoints {
 
     /// Drops what was exported and is older than `retention`. The checkpoint that says so is kept first: after a crash in
     /// between there is more than it says, which is no damage.
-    async fn drop_old(&self, retention: Duration) -> Result<(), CheckpointError> {
+    ///
+    /// # Errors
+    /// See [`CheckpointError`]. What is left goes with the next call.
+    pub async fn drop_old(&self, retention: Duration) -> Result<(), CheckpointError> {
         let before = Timestamp::now() - SignedDuration::try_from(retention).unwrap_or(SignedDuration::MAX);
         let stated: Vec<_> = {
             let state = self.state.lock().await;

@@ -18,7 +18,7 @@ pub use self::{
     checkpoints::{CheckpointError, Checkpoints},
     key::{KEY_ENTRY, KEY_SECRET, KEYS_CONFIG_MAP, KeyAccessError, KeyRole},
     metrics::MetricsError,
-    open::{AuditSettings, DaemonAudit, OpenError, open},
+    open::{AuditSettings, DaemonAudit, OpenError, SEGMENT, open},
     sink::GuardedAudit,
     writer::{WriterError, writer_id},
 };

@@ -23,8 +23,8 @@ use super::{
 };
 use crate::health::Gate;
 
-/// Length from which on a segment is followed by a new one, in bytes.
-const SEGMENT: u64 = 64 << 20;
+/// Length of a daemon's segments, in bytes.
+pub const SEGMENT: u64 = 64 << 20;
 /// Pause before the API server is asked again.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -39,6 +39,8 @@ pub struct AuditSettings {
     pub namespace: String,
     /// Whether it makes the key.
     pub role: KeyRole,
+    /// Length from which on a segment is followed by a new one, in bytes; [`SEGMENT`] but in tests.
+    pub segment: u64,
     /// The flags.
     pub args: AuditArgs,
 }
@@ -133,10 +135,19 @@ async fn known(
     id: &str,
 ) -> Result<Known, KeyAccessError> {
     let kept = place.read().await?;
-    let mut keys = Vec::new();
     // A writer that nothing is known of yet has nothing to prove, and need not wait for a key to sign with.
-    if kept.data.keys().any(|key| is_own(key, id)) || settings.role == KeyRole::Maker {
-        keys.push(key::signing_key(client, &settings.namespace, settings.role).await?.public());
+    let proves = kept.data.keys().any(|key| is_own(key, id));
+    let mut keys = Vec::new();
+    if proves || settings.role == KeyRole::Maker {
+        match key::signing_key(client, &settings.namespace, settings.role).await {
+            Ok(key) => keys.push(key.public()),
+            Err(error) if proves => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "no key for the audit yet; tried again with each checkpoint")
+            }
+        }
+    }
+    if proves {
         keys.extend(key::published(client, &settings.namespace).await?);
     }
     Ok(Known { kept, keys })
@@ -176,7 +187,7 @@ fn continued(settings: &AuditSettings, known: &Known, id: String) -> Result<Open
 }
 
 fn opened(settings: &AuditSettings, known: &Known, id: String) -> Result<Result<Opened, Broken>, AuditError> {
-    let logs = ChainedAudit::open(&settings.dir, &writer::name(&settings.identity, &id), SEGMENT)?;
+    let logs = ChainedAudit::open(&settings.dir, &writer::name(&settings.identity, &id), settings.segment)?;
     Ok(resumed(&logs, &id, known).map(|chains| Opened { logs, id, chains }))
 }
 

@@ -2,7 +2,7 @@
 """Verifies exported audit logs (docs/decisions/0015-…) independently of Roomkeeper: audit_verify.py KEY.pem… FILES…
 
 Prints each log and each finding (code, file, line). Ends with 0: complete, 3: intact with lines pending, 1: damaged."""
-import base64, gzip, hashlib, json, os, sys, zlib
+import base64, gzip, hashlib, json, os, re, sys, zlib
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
@@ -159,7 +159,8 @@ def unpacked(paths):
 
 def main(paths):
     files = list(unpacked(paths))
-    for key in (load_pem_public_key(data) for name, data in files if name.endswith(".pem")):
+    pems = (pem for name, data in files if name.endswith(".pem") for pem in re.findall(b"-----BEGIN.*?-----END [^\n]*\n", data, re.S))
+    for key in map(load_pem_public_key, pems):
         keys[sha(key.public_bytes(Encoding.Raw, PublicFormat.Raw))] = key
     parts, listed, pending = [], {}, False
     for name, data in files:

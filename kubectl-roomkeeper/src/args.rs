@@ -181,6 +181,9 @@ pub(crate) struct AuditVerify {
     /// Public keys in PEM that checkpoints and manifests are signed with; repeatable
     #[arg(long = "key", value_name = "FILE", required = true)]
     pub(crate) keys: Vec<PathBuf>,
+    /// Leave checkpoints of other AccessScopes out of account, as NAMESPACE/NAME; for exports of one scope with everything that the API server keeps
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub(crate) scope: Option<String>,
     /// Output format
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) output: Option<Data>,

@@ -162,7 +162,13 @@ impl Exported {
             chain.next(head, Start::FIRST, exported, time, &key).unwrap();
         }
         let kept = format!("{}\n", chain.last().unwrap().envelope);
-        fs::write(folder.path().join("kept.checkpoints.jsonl"), kept).unwrap();
+        fs::write(folder.path().join("kept.checkpoints.jsonl"), &kept).unwrap();
+        let other = LogName::of_scope("rooms/fabrikam").unwrap();
+        let mut others = CheckpointChain::resume(WRITER, other, None, Head::EMPTY).unwrap();
+        let head = Head { number: 9, hash: Hash::ZERO };
+        let others = others.next(head, Start::FIRST, 9, at(9), &key).unwrap();
+        let all = format!("{}\n{kept}", others.envelope);
+        fs::write(folder.path().join("all.checkpoints.jsonl"), all).unwrap();
         fs::write(folder.path().join("key.pem"), key.public().to_pem()).unwrap();
         Self { folder }
     }

@@ -136,3 +136,15 @@ fn a_key_that_is_none_is_a_fault_of_usage() {
     assert_eq!(code, 2);
     assert!(err.contains("--key kept.checkpoints.jsonl: there is no key in PEM"), "{err}");
 }
+
+#[test]
+fn what_the_api_server_keeps_of_other_scopes_can_be_left_out_of_account() {
+    let exported = Exported::new(false);
+    let verify = ["audit", "verify", "rooms_contoso", "all.checkpoints.jsonl", "--key", "key.pem"];
+    let (code, answer) = json(&verify, exported.folder.path());
+    assert_eq!((code, &answer["findings"][0]["code"]), (6, &"missing-writer".into()));
+    let (code, answer) = json(&[&verify[..], &["--scope", "rooms/contoso"]].concat(), exported.folder.path());
+    assert_eq!((code, answer["logs"].as_array().unwrap().len()), (0, 1));
+    let (code, _, err) = plugin(&[&verify[..], &["--scope", "contoso"]].concat(), exported.folder.path());
+    assert_eq!((code, err.contains("--scope contoso: write NAMESPACE/NAME")), (2, true));
+}

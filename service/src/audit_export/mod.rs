@@ -4,6 +4,7 @@
 //! failed is repeated with the same manifest, byte for byte, so that the destination has neither a gap nor an overlap.
 
 mod checkpoints;
+mod dereference;
 mod destination;
 mod kept;
 mod name;
@@ -13,6 +14,7 @@ mod schedule;
 
 pub use self::{
     checkpoints::{CheckpointError, Checkpoints},
+    dereference::{Access, DereferenceError, dereference},
     destination::{
         Credential, CredentialError, Put, Store, StoreError, StoreSettings, Target, TargetError, Trust,
         UploadError, open,

@@ -110,7 +110,8 @@ impl Parts {
         // Of an earlier start too: who lost a race to a record of this version has read it all the same.
         let mut seen = Seen::Nothing;
         for _ in 0..STARTS {
-            match self.start(&subject, &event, place, &mut seen).await? {
+            // On the heap: two reads and a write are more than a task should be moved around with.
+            match Box::pin(self.start(&subject, &event, place, &mut seen)).await? {
                 Start::Done(outcome) => {
                     match &seen {
                         Seen::Nothing => {}

@@ -40,6 +40,8 @@ pub(super) struct Access {
     pub(super) client_request_id: Option<String>,
     /// HTTP status of the answer, where the log has it.
     pub(super) status: Option<u64>,
+    /// By this id Graph knows its answer.
+    pub(super) request_id: Option<String>,
 }
 
 /// Finds the lines about a person, in the order of their times.
@@ -61,14 +63,14 @@ pub(super) fn find(files: &[File], person: &Person, since: Option<Timestamp>) ->
         }
     }
     lines.sort_by(|a, b| order(a).cmp(&order(b)));
-    lines.dedup_by(|a, b| order(a) == order(b));
+    lines.dedup();
     let subscriptions = subscriptions(&lines, person);
-    let statuses = statuses(&lines);
+    let outcomes = outcomes(&lines);
     let accesses = lines
         .iter()
         .filter(|line| since.is_none_or(|since| line.time >= since))
         .filter(|line| is_about(line, person, &subscriptions))
-        .map(|line| Access::new(line, &statuses))
+        .map(|line| Access::new(line, &outcomes))
         .collect();
     Answer { user_ids: person.ids.iter().cloned().collect(), since, accesses, not_read }
 }
@@ -111,12 +113,12 @@ fn is_about(line: &Line, person: &Person, subscriptions: &BTreeSet<(&str, &str)>
     !is_outcome && (names(&line.entry, person) || caused)
 }
 
-/// Status of each call's answer, by scope, writer, client-request-id and attempt.
-type Statuses<'a> = BTreeMap<(&'a str, &'a str, &'a str, u64), u64>;
+/// The outcome of each call, by scope, writer, client-request-id and attempt.
+type Outcomes<'a> = BTreeMap<(&'a str, &'a str, &'a str, u64), &'a Map<String, Value>>;
 
-fn statuses(lines: &[Line]) -> Statuses<'_> {
+fn outcomes(lines: &[Line]) -> Outcomes<'_> {
     let outcomes = lines.iter().filter(|line| text(&line.entry, "type") == Some("outcome"));
-    outcomes.filter_map(|line| Some((call(line)?, line.entry.get("status")?.as_u64()?))).collect()
+    outcomes.filter_map(|line| Some((call(line)?, &line.entry))).collect()
 }
 
 fn call(line: &Line) -> Option<(&str, &str, &str, u64)> {
@@ -125,7 +127,7 @@ fn call(line: &Line) -> Option<(&str, &str, &str, u64)> {
 }
 
 impl Access {
-    fn new(line: &Line, statuses: &Statuses<'_>) -> Self {
+    fn new(line: &Line, outcomes: &Outcomes<'_>) -> Self {
         let entry = &line.entry;
         let owned = |name: &str| text(entry, name).map(str::to_owned);
         let kind = owned("type").unwrap_or_default();
@@ -140,6 +142,7 @@ impl Access {
             // A later version's kinds and purposes, by their own names.
             (other, _) => owned("purpose").unwrap_or_else(|| other.to_owned()),
         };
+        let outcome = call(line).and_then(|call| outcomes.get(&call));
         let consent = owned("consent").map(|name| format!("ConsentRecord/{name}"));
         Self {
             time: line.time,
@@ -153,7 +156,8 @@ impl Access {
             method: owned("method"),
             url: owned("url"),
             client_request_id: owned("clientRequestId"),
-            status: call(line).and_then(|call| statuses.get(&call).copied()),
+            status: outcome.and_then(|outcome| outcome.get("status")?.as_u64()),
+            request_id: outcome.and_then(|outcome| text(outcome, "requestId")).map(str::to_owned),
             kind,
         }
     }
@@ -179,5 +183,62 @@ fn expanded(value: &str) -> String {
     match (value.split_once('('), property) {
         (Some((member, _)), Some(property)) => format!("{member}({property})"),
         _ => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: &str = "2189c720-90d5-44ff-818b-fe585706ee90";
+
+    fn line(number: u64, entry: &str) -> String {
+        let zeros = "0".repeat(64);
+        format!(
+            r#"{{"number":{number},"time":"2026-11-23T10:00:0{number}Z","writer":"w","scope":"a/b","previous":"{zeros}","entry":{entry}}}"#
+        )
+    }
+
+    fn told(lines: &[String]) -> Answer {
+        let bytes = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>().into_bytes();
+        let person = Person::new([USER.to_owned()], []);
+        find(&[File { name: "1.jsonl".to_owned(), bytes }], &person, None)
+    }
+
+    #[test]
+    fn a_call_is_told_with_its_outcome() {
+        let call = |attempt: u64| {
+            format!(
+                r#"{{"type":"call","purpose":"eventFullRead","url":"https://graph.example/v1.0/users/{USER}/calendar/events/x?$select=id","causedBy":"x","clientRequestId":"c","attempt":{attempt}}}"#
+            )
+        };
+        let outcome = |attempt: u64, status: u64| {
+            format!(
+                r#"{{"type":"outcome","clientRequestId":"c","attempt":{attempt},"status":{status},"requestId":"r"}}"#
+            )
+        };
+        let lines =
+            [line(1, &call(1)), line(2, &outcome(1, 401)), line(3, &call(2)), line(4, &outcome(2, 200))];
+        let answer = told(&lines);
+        let statuses: Vec<_> = answer.accesses.iter().map(|one| (one.line, one.status)).collect();
+        assert_eq!(statuses, [(1, Some(401)), (3, Some(200))]);
+        assert_eq!(answer.accesses[0].request_id.as_deref(), Some("r"));
+    }
+
+    #[test]
+    fn what_a_later_version_enters_is_told_by_its_own_name() {
+        let entry = format!(r#"{{"type":"eventMoved","userId":"{}"}}"#, USER.to_uppercase());
+        assert_eq!(told(&[line(1, &entry)]).accesses[0].what, "eventMoved");
+        let entry = format!(
+            r#"{{"type":"call","purpose":"moveEvent","url":"https://graph.example/v1.0/users/{USER}"}}"#
+        );
+        assert_eq!(told(&[line(1, &entry)]).accesses[0].what, "moveEvent");
+    }
+
+    #[test]
+    fn a_line_that_stands_twice_is_told_once() {
+        let entry = format!(r#"{{"type":"consentGranted","userId":"{USER}"}}"#);
+        let answer = told(&[line(1, &entry), line(1, &entry)]);
+        assert_eq!((answer.accesses.len(), answer.not_read.len()), (1, 0));
     }
 }

@@ -223,6 +223,12 @@ fn told(error: &object_store::Error) -> String {
             let text: String = all.iter().flat_map(|one| [one.to_string(), "\n".to_owned()]).collect();
             let code = between(&text, "<Code>", "</Code>").map(|code| format!(" {code}")).unwrap_or_default();
             match between(&text, "status code: ", ":").or_else(|| between(&text, "status code: ", "\n")) {
+                // Objects are put; what is posted exchanges a token.
+                Some(status) if text.contains("performing POST") || text.contains("token request") => {
+                    format!(
+                        "the service account's token was not exchanged: its cloud answered {status}{code}"
+                    )
+                }
                 Some(status) => format!("the storage answered {status}{code}"),
                 None => transport(&all, &text.to_lowercase()).to_owned(),
             }
@@ -242,6 +248,10 @@ fn transport(chain: &[&(dyn std::error::Error + 'static)], text: &str) -> &'stat
         }
         Some(_) if has(&["dns error", "lookup address"]) => "the storage's host is not known",
         Some(_) => "the storage cannot be reached",
+        None if has(&["assumerole"]) => {
+            "the service account's token was not exchanged: what answered is no STS"
+        }
+        None if has(&["token file"]) => "the service account's token cannot be read",
         None if has(&["no space"]) => "no space is left",
         None if has(&["permission denied", "read-only"]) => "the folder may not be written to",
         None => "the storage did not take it",

@@ -145,7 +145,7 @@ fn every_property_of_the_audit_is_listed_and_no_other() {
             time,
             scope: scope.clone(),
             tenant_id: tenant_id.clone(),
-            user_id: user_id.clone(),
+            user_id,
             event_id: EventId::parse("AAMk").unwrap(),
             i_cal_u_id: Some(String::new()),
             caused_by: caused_by.clone(),
@@ -154,7 +154,7 @@ fn every_property_of_the_audit_is_listed_and_no_other() {
             time,
             scope: scope.clone(),
             tenant_id: tenant_id.clone(),
-            user_id: user_id.clone(),
+            user_id,
             consent: String::new(),
         },
         AuditEntry::ConsentWithdrawn {

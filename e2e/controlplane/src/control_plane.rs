@@ -31,6 +31,7 @@ pub const USE_KUBECONFIG: &str = "ROOMKEEPER_E2E_USE_KUBECONFIG";
 const ATTEMPTS: u32 = 5;
 const POLL: Duration = Duration::from_millis(50);
 /// Open watches keep the API server's graceful end waiting for up to a minute, and there is nothing to save.
+const API_SERVER_LOG: &str = "kube-apiserver.log";
 const API_SERVER_GRACE: Duration = Duration::from_secs(2);
 const ETCD_GRACE: Duration = Duration::from_secs(1);
 
@@ -115,6 +116,8 @@ pub struct ControlPlane {
 
 struct Local {
     api_server: Supervised,
+    /// To start it again.
+    api_server_program: Program,
     etcd: Supervised,
     etcd_port: u16,
 }
@@ -156,8 +159,9 @@ impl ControlPlane {
         let api_server = Program::new(&assets.kube_apiserver)
             .args(flags::kube_apiserver(dir.path(), ports))
             .args(&options.api_server_flags);
-        let api_server = Supervised::spawn(api_server, &dir.path().join("kube-apiserver.log"))?;
-        let local = Local { api_server, etcd, etcd_port: ports.etcd_client };
+        let api_server_program = api_server.clone();
+        let api_server = Supervised::spawn(api_server, &dir.path().join(API_SERVER_LOG))?;
+        let local = Local { api_server, api_server_program, etcd, etcd_port: ports.etcd_client };
 
         let url = flags::api_server_url(ports);
         let issuer = Issuer::Certificates { url: url.clone(), authority: Box::new(authority) };
@@ -298,6 +302,20 @@ impl ControlPlane {
     /// [`apply::apply_yaml`] as the administrator.
     pub async fn apply_yaml(&self, yaml: &str) -> Result<Vec<DynamicObject>, ApplyError> {
         apply::apply_yaml(&self.admin_client().await?, yaml).await
+    }
+
+    /// Ends kube-apiserver and starts it again on the same etcd and port: what it held in memory alone is gone. Does nothing to a
+    /// live cluster, and says so by `false`.
+    ///
+    /// # Errors
+    /// When it does not end, or not come back within `within`.
+    pub async fn restart_api_server(&mut self, within: Duration) -> Result<bool, StartError> {
+        let Some(local) = &mut self.local else { return Ok(false) };
+        local.api_server.stop(API_SERVER_GRACE).await?;
+        local.api_server =
+            Supervised::spawn(local.api_server_program.clone(), &self.dir.path().join(API_SERVER_LOG))?;
+        self.wait_until_ready(within).await?;
+        Ok(true)
     }
 
     /// Ends both programs: SIGTERM, after a short grace SIGKILL. Removes the folder.

@@ -224,7 +224,7 @@ async fn an_old_copy_is_left_as_it_is_and_a_new_writer_begins() {
 async fn what_was_exported_goes_after_its_time_and_the_rest_still_verifies() {
     let site = Site::new().await;
     let audit = site.operator().await;
-    write(&audit, SCOPE, 12).await;
+    write(&audit, SCOPE, 16).await;
     audit.checkpoints.keep_all().await.unwrap();
     let folder = audit.sink.logs().folder(&log());
     let before = folder.segments().unwrap();

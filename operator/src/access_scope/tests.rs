@@ -75,6 +75,33 @@ fn told(status: &AccessScopeStatus) -> String {
 }
 
 #[test]
+fn an_audit_that_cannot_be_written_comes_before_what_follows_from_it() {
+    let mut scope = scope();
+    let lost = Answers { credential: Err(trouble(CredentialsValid::AuthFailed, false)), ..good() };
+    let failing = World { audit: Some(Err("disk full".to_owned())), ..world(Some(lost), None) };
+    let fails = plan(&scope, &failing, now());
+    let audit = |status: &AccessScopeStatus| {
+        let condition = condition::get(&status.conditions, Type::AuditWritable).unwrap();
+        format!("{}/{}: {}", condition.status, condition.reason, condition.message)
+    };
+    assert_eq!(
+        audit(&fails.status),
+        "False/WriteFailed: disk full: free space on the operator's volume for the audit, or make it larger"
+    );
+    let summary = told(&fails.status);
+    assert!(summary.ends_with("Ready=False/WriteFailed Reconciling=True/WriteFailed"), "{summary}");
+    assert!(fails.next <= Duration::from_secs(5), "{:?}", fails.next);
+    scope.status = fails.status;
+    let members = members(&scope, "2026-11-23T10:00:00Z");
+    let healed = plan(&scope, &world(Some(good()), Some(members)), now());
+    assert!(audit(&healed.status).starts_with("True/Written: "));
+    assert!(told(&healed.status).ends_with("Ready=True/Succeeded"), "{}", told(&healed.status));
+    // Where it was not looked at, nothing is said of it.
+    let unknown = World { audit: None, ..world(None, None) };
+    assert_eq!(audit(&plan(&scope, &unknown, now()).status), audit(&scope.status));
+}
+
+#[test]
 fn first_sight_then_ready_and_stable() {
     let mut scope = scope();
     let first = plan(&scope, &world(None, None), now());

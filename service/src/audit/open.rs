@@ -143,7 +143,7 @@ async fn known(
             Ok(key) => keys.push(key.public()),
             Err(error) if proves => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "no key for the audit yet; tried again with each checkpoint")
+                tracing::warn!(%error, "no key for the audit yet; tried again with each checkpoint");
             }
         }
     }

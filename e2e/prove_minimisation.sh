@@ -52,6 +52,11 @@ check_canaries() {
     (cd "$copy" && $cargo test --locked --quiet -p roomkeeper-graph --test client neither_log_nor_audit_nor_errors_hold_what_is_planted) >"$said" 2>&1
 }
 
+# An answer with members that nobody asked for.
+check_guard() {
+    (cd "$copy" && $cargo test --locked --quiet -p roomkeeper-graph --test client what_graph_sends_unasked_is_stripped_counted_and_audited) >"$said" 2>&1
+}
+
 check_clients() {
     (cd "$copy" && $cargo clippy --locked --quiet -p roomkeeper-operator -- -D warnings) >"$said" 2>&1
 }
@@ -95,6 +100,7 @@ rm -rf "$copy"
 fresh_copy
 passes check_requests
 passes check_canaries
+passes check_guard
 passes check_clients
 passes check_names
 passes check_dependencies
@@ -154,6 +160,9 @@ plant graph/src/event.rs '        Ok(Self {
             head: EventHead::read(object, manifest)?,
             subject: object.optional_text("subject")?.map(str::to_owned),'
 caught "the subject in a log line" check_canaries 'holds the {"subject"} that was planted'
+
+plant graph/src/answer.rs 'false => Role::Unrequested,' 'false => Role::Keep,'
+caught "a member that was not asked for is kept" check_guard "panicked at graph/tests/client/simulator.rs"
 
 if [ "$slipped" -ne 0 ]; then
     echo "prove-minimisation: not every planted violation was caught" >&2

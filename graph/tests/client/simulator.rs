@@ -340,6 +340,7 @@ async fn neither_log_nor_audit_nor_errors_hold_what_is_planted() {
     let writer = logged.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter("info,roomkeeper_graph=trace")
+        .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, Client, Resource, core::NamespaceResourceScope};
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Event};
+use kube::{Api, Client, Resource, api::ListParams, core::NamespaceResourceScope};
 use roomkeeper_controlplane::{
     ControlPlane,
     process::{Program, ScratchDir, Supervised, scratch_dir},
@@ -86,6 +86,24 @@ pub async fn control_plane() -> &'static ControlPlane {
     control_plane
 }
 
+/// Writes down now and then what a replica shows: its metrics, and the events of the namespace, until it is gone.
+async fn keep_shown(admin: String, events: Api<Event>, file: PathBuf) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(2));
+    loop {
+        ticks.tick().await;
+        let Ok(answer) = reqwest::get(format!("{admin}/metrics")).await else { return };
+        let (Ok(metrics), Ok(events)) = (answer.text().await, events.list(&ListParams::default()).await)
+        else {
+            return;
+        };
+        let shown = format!("{metrics}\n{}", serde_json::to_string(&events.items).unwrap());
+        // The folder goes with its test.
+        if fs::write(&file, shown).is_err() {
+            return;
+        }
+    }
+}
+
 impl Site {
     pub async fn new() -> Self {
         Self::on(control_plane().await).await
@@ -137,7 +155,10 @@ impl Site {
             Ok(address) => address,
             Err(error) => panic!("{error}\n{}", process.log_tail(30)),
         };
-        Operator { process, admin: format!("http://{address}"), audit: self.audit(identity) }
+        let admin = format!("http://{address}");
+        let shown = self.folder.path().join(format!("shown-{identity}"));
+        tokio::spawn(keep_shown(admin.clone(), self.api::<Event>(), shown));
+        Operator { process, admin, audit: self.audit(identity) }
     }
 
     pub async fn apply(&self, yaml: &str) {

@@ -1,13 +1,22 @@
 //! Group commit: a thread of its own takes whatever waits, makes it durable at once, and only then answers.
 
-use std::{io, thread};
+use std::{
+    io,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::AuditError;
 
 /// Items that are made durable together at most.
 const BATCH: usize = 1_024;
+
+/// How long items that nobody waits for are held back for one that somebody does: the next announcement then does not wait
+/// for a sync of its own after theirs.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// An item and who waits for it, if anybody does.
 #[derive(Debug)]
@@ -17,7 +26,7 @@ pub(super) struct Waiting<T> {
 }
 
 /// Where items are handed over. It has no bound of its own: each caller waits for what it announces, and follows up once.
-pub(super) type Queue<T> = mpsc::UnboundedSender<Waiting<T>>;
+pub(super) type Queue<T> = mpsc::Sender<Waiting<T>>;
 
 /// What the thread does with a batch.
 pub(super) trait Commit: Send + 'static {
@@ -30,10 +39,10 @@ pub(super) trait Commit: Send + 'static {
 
 /// Starts the thread. It ends when the last sender is gone and nothing waits.
 pub(super) fn start<C: Commit>(mut log: C) -> io::Result<Queue<C::Item>> {
-    let (queue, mut waiting) = mpsc::unbounded_channel();
+    let (queue, waiting) = mpsc::channel();
     thread::Builder::new().name("audit".into()).spawn(move || {
         let mut batch = Vec::with_capacity(BATCH);
-        while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
+        while gather(&waiting, &mut batch) {
             let (items, callers): (Vec<_>, Vec<_>) =
                 batch.drain(..).map(|Waiting { item, done }| (item, done)).unzip();
             let answers = log.commit(&items);
@@ -48,6 +57,24 @@ pub(super) fn start<C: Commit>(mut log: C) -> io::Result<Queue<C::Item>> {
         }
     })?;
     Ok(queue)
+}
+
+/// Fills the empty batch with what waits; false once the last sender is gone and nothing waits.
+fn gather<T>(waiting: &mpsc::Receiver<Waiting<T>>, batch: &mut Vec<Waiting<T>>) -> bool {
+    let Ok(first) = waiting.recv() else { return false };
+    batch.push(first);
+    let until = Instant::now() + LINGER;
+    loop {
+        batch.extend(waiting.try_iter().take(BATCH.saturating_sub(batch.len())));
+        if batch.len() >= BATCH || batch.iter().any(|item| item.done.is_some()) {
+            return true;
+        }
+        match waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(item) => batch.push(item),
+            // Time is up, or nobody can add anything.
+            Err(_) => return true,
+        }
+    }
 }
 
 /// Hands an item to the thread and waits until it is durable.
@@ -112,5 +139,23 @@ mod tests {
             assert_eq!(task.await.unwrap(), refused);
         }
         assert_eq!(at.recv().unwrap(), 51);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_committed_with_the_next_or_by_itself() {
+        let (began, at) = std_mpsc::channel();
+        let (leave, wait) = std_mpsc::channel();
+        let queue = start(Held { began, leave: wait }).unwrap();
+        hand_over(&queue, 1).unwrap();
+        leave.send(Ok(())).unwrap();
+        assert_eq!(at.recv_timeout(Duration::from_secs(30)), Ok(1));
+        for n in 2..5 {
+            hand_over(&queue, n).unwrap();
+        }
+        // The last words before the end.
+        drop(queue);
+        leave.send(Ok(())).unwrap();
+        assert_eq!(at.recv_timeout(Duration::from_secs(30)), Ok(3));
+        assert!(at.recv_timeout(Duration::from_secs(30)).is_err(), "the thread has ended");
     }
 }

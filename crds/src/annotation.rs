@@ -14,6 +14,10 @@ pub const FORCE_DELETE: &str = "roomkeeper.dev/force-delete";
 /// that the condition `MembersResolved` names for this very change, so that a value left behind confirms nothing later.
 pub const CONFIRM_SHRINK: &str = "roomkeeper.dev/confirm-shrink";
 
+/// On an AccessScope: asks for an export of its audit now. The value is the time of asking, as RFC 3339 has it; answered by a
+/// `status.audit.lastExportedAt` that is not before it.
+pub const EXPORT_REQUESTED_AT: &str = "roomkeeper.dev/audit-export-requested-at";
+
 /// Finalizer of a CalendarSubscription: its Graph subscription has to be deleted first.
 pub const FINALIZER_GRAPH_SUBSCRIPTION: &str = "roomkeeper.dev/graph-subscription";
 

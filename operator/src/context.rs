@@ -9,6 +9,7 @@ use kube::{Client, ResourceExt as _};
 use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord};
 use roomkeeper_graph::{GraphClient, audit::AuditSink};
 use roomkeeper_service::{
+    audit_export::Standings,
     client_state::KeyRing,
     scope_access::{ScopeAccessError, ScopeClients},
 };
@@ -46,6 +47,8 @@ pub struct Process {
     pub clients: ScopeClients,
     /// The audit log.
     pub audit: Arc<dyn AuditSink>,
+    /// How the exports of its logs are.
+    pub exports: Arc<Standings>,
     /// Client of the booking products.
     pub booking: BookingClient,
     /// Headers for them, out of Secrets.

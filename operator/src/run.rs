@@ -11,6 +11,7 @@ use roomkeeper_graph::{
 use roomkeeper_service::{
     admin,
     audit::{self, AuditSettings, DaemonAudit, KeyRole, OpenError},
+    audit_export::{Exports, SetupError},
     health::{Gate, Health},
     metrics::{self, GraphMetrics},
     scope_access::ScopeClients,
@@ -63,6 +64,9 @@ pub enum RunError {
     /// Without an audit log nothing may be sent, so that there is nothing to do.
     #[error(transparent)]
     Audit(#[from] OpenError),
+    /// The audit cannot be exported.
+    #[error(transparent)]
+    Exports(#[from] SetupError),
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -113,6 +117,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         let clock = Clock::from_environment();
         #[cfg(not(feature = "rehearsal"))]
         let clock = Clock::default();
+        let exports = Exports::new(kube.clone(), &audit, settings.allowed_hosts.clone(), &registry)?;
         let process = Arc::new(Process {
             clock,
             clients: ScopeClients::new(
@@ -126,13 +131,14 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
             settings,
             user_name,
             audit: Arc::clone(&audit.sink) as _,
+            exports: exports.standings(),
             booking,
             products: Products::default(),
             deadline,
             metrics,
         });
         let work = Box::pin(elect(&process, &election_gate, &keys, &shutdown));
-        with_checkpoints(&audit, &shutdown, work).await;
+        with_checkpoints(&audit, &exports, &shutdown, work).await;
     }
     // The admin listener ends with the same signal.
     if let Ok(Err(error)) = serving.await {
@@ -152,9 +158,14 @@ fn audit_settings(settings: &Settings) -> AuditSettings {
     }
 }
 
-/// Keeps checkpoints of the audit during the work, and a last one after it.
-async fn with_checkpoints(audit: &DaemonAudit, shutdown: &CancellationToken, work: impl Future<Output = ()>) {
-    tokio::join!(work, audit.run(shutdown.clone()));
+/// Keeps checkpoints of the audit and exports it during the work, and a last checkpoint after it.
+async fn with_checkpoints(
+    audit: &DaemonAudit,
+    exports: &Exports,
+    shutdown: &CancellationToken,
+    work: impl Future<Output = ()>,
+) {
+    tokio::join!(work, audit.run(shutdown.clone()), exports.run(shutdown.clone()));
     audit.checkpoints.finish().await;
 }
 

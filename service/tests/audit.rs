@@ -64,6 +64,8 @@ impl Site {
             role,
             segment: 1_000,
             args: AuditArgs {
+                audit_export_folder: None,
+                audit_export_ca: None,
                 audit_fail_closed: true,
                 audit_checkpoint_interval: Duration::from_secs(1),
                 audit_retention: None,

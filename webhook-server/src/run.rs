@@ -13,6 +13,7 @@ use roomkeeper_graph::{
 use roomkeeper_service::{
     admin,
     audit::{self, AuditSettings, DaemonAudit, KeyRole, OpenError},
+    audit_export::Exports,
     health::{Gate, Health},
     metrics::{self, GraphMetrics},
     scope_access::{AllowedHosts, ScopeClients},
@@ -102,6 +103,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     announce(public_address, admin_address)?;
 
+    let exports = Exports::new(parts.client.clone(), &audit, parts.allowed_hosts.clone(), &registry)?;
+    let stop = shutdown.clone();
+    tasks.spawn("exports of the audit", async move { exports.run(stop).await });
     let checkpoints = Arc::clone(&audit.checkpoints);
     let stop = shutdown.clone();
     tasks.spawn("checkpoints of the audit", async move { audit.run(stop).await });

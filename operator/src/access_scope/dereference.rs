@@ -55,6 +55,7 @@ pub async fn dereference(
         remote,
         progress_at,
         audit: Some(audit),
+        export: context.process.exports.of(&scope.key.to_string()),
     }
 }
 

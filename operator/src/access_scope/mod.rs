@@ -13,7 +13,11 @@ pub mod validate;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -111,6 +115,7 @@ impl Reconcile for AccessScope {
                 remote: context.watched.of_scope(&scope.key).1,
                 progress_at: None,
                 audit: None,
+                export: None,
             }
         } else {
             dereference::dereference(&context, &self, &scope, now).await
@@ -190,7 +195,7 @@ async fn write(context: &Context, object: &AccessScope, status: &AccessScopeStat
 
 /// Has scopes looked at whose CalendarSubscriptions changed state, many changes at a time.
 pub async fn counts(context: Arc<Context>) {
-    let mut failing = BTreeSet::new();
+    let (mut failing, mut exports) = (BTreeSet::new(), BTreeMap::new());
     loop {
         tokio::time::sleep(COUNTS).await;
         context.scopes.trigger_all(context.watched.take_changed_scopes());
@@ -199,5 +204,10 @@ pub async fn counts(context: Arc<Context>) {
         let turned = failing.symmetric_difference(&now).filter_map(|scope| scope.split_once('/'));
         context.scopes.trigger_all(turned.map(|(namespace, name)| Key::new(namespace, name)));
         failing = now;
+        let now = context.process.exports.all();
+        let turned = now.iter().filter(|(scope, standing)| exports.get(*scope) != Some(*standing));
+        let turned = turned.filter_map(|(scope, _)| scope.split_once('/'));
+        context.scopes.trigger_all(turned.map(|(namespace, name)| Key::new(namespace, name)));
+        exports = now;
     }
 }

@@ -8,6 +8,7 @@ use roomkeeper_crds::{
     access_scope::SubscriptionCounts,
     condition::{CredentialsValid, MembersResolved},
 };
+use roomkeeper_service::audit_export::Standing;
 
 use super::{directory::Members, shrink::Known, status, validate::Validated};
 use crate::{backoff, key::Key};
@@ -83,6 +84,8 @@ pub struct World {
     pub progress_at: Option<Timestamp>,
     /// Whether the scope's audit can be written, and what is wrong with it; `None` where that was not looked at.
     pub audit: Option<Result<(), String>>,
+    /// How the exports of the operator's log of this scope are; `None` where nothing is known yet.
+    pub export: Option<Standing>,
 }
 
 impl World {

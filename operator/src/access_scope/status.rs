@@ -7,9 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use roomkeeper_crds::{
     AccessScopeStatus,
     access_scope::{Members as MembersStatus, Shrink},
+    audit_export::AuditStatus,
     condition::{
-        self, Allowed, AuditWritable, BookingQuotaAvailable, CredentialsValid, Desired, MembersResolved,
-        Status, Summary as Reason, Type,
+        self, Allowed, AuditExported, AuditWritable, BookingQuotaAvailable, CredentialsValid, Desired,
+        MembersResolved, Status, Summary as Reason, Type,
     },
 };
 
@@ -73,6 +74,18 @@ pub fn report(scope: &Validated, world: &World, now: Timestamp) -> AccessScopeSt
     if let Some(audit) = audit(world) {
         condition::set(&mut status.conditions, audit, generation, now);
     }
+    match export(scope, world) {
+        Some((desired, last)) => {
+            condition::set(&mut status.conditions, desired, generation, now);
+            let known = status.audit.take().and_then(|audit| audit.last_exported_at);
+            status.audit = Some(AuditStatus { last_exported_at: last.map(Time).or(known) });
+        }
+        None if scope.exports_audit => {}
+        None => {
+            condition::clear(&mut status.conditions, Type::AuditExported);
+            status.audit = None;
+        }
+    }
     let before = scope.status.conditions.as_slice();
     status.members = figures(scope, world, now, told(before) != told(&status.conditions));
     let summary = summarise(scope, world, &status);
@@ -129,6 +142,39 @@ fn audit(world: &World) -> Option<Desired> {
             format!("{why}: free space on the operator's volume for the audit, or make it larger"),
         ),
     })
+}
+
+/// How the operator's exports of this scope's audit are, and when the last one was made. `None` without an export, and as long as nothing
+/// is known where something was said before.
+fn export(scope: &Validated, world: &World) -> Option<(Desired, Option<Timestamp>)> {
+    let type_ = Type::AuditExported;
+    if !scope.exports_audit {
+        return None;
+    }
+    let Some(standing) = &world.export else {
+        let said = condition::get(&scope.status.conditions, type_).is_some();
+        let message = "nothing has been exported yet".to_owned();
+        return (!said).then(|| {
+            (desired(type_, Status::Unknown, AuditExported::NeverExported.as_str(), message), None)
+        });
+    };
+    let next = standing.next.map(|next| format!("; the next export is due at {next}")).unwrap_or_default();
+    let desired = match (&standing.trouble, standing.last) {
+        (Some((reason, message)), _) => desired(type_, Status::False, reason.as_str(), message.clone()),
+        (None, Some(last)) => desired(
+            type_,
+            Status::True,
+            AuditExported::Exported.as_str(),
+            format!("the operator's log was exported as a whole at {last}{next}"),
+        ),
+        (None, None) => desired(
+            type_,
+            Status::Unknown,
+            AuditExported::NeverExported.as_str(),
+            format!("nothing has been exported yet{next}"),
+        ),
+    };
+    Some((desired, standing.last))
 }
 
 fn members(scope: &Validated, world: &World, now: Timestamp) -> Desired {

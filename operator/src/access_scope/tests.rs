@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use roomkeeper_crds::{
     AccessScope, AccessScopeStatus,
     access_scope::SubscriptionCounts,
-    condition::{self, CredentialsValid, MembersResolved, Type},
+    condition::{self, AuditExported, CredentialsValid, MembersResolved, Type},
 };
+use roomkeeper_service::audit_export::Standing;
 
 use super::{
     directory::Members,
@@ -55,6 +56,7 @@ fn world(answers: Option<Answers>, members: Option<Arc<Members>>) -> World {
         remote: 0,
         progress_at: None,
         audit: Some(Ok(())),
+        export: None,
     }
 }
 
@@ -99,6 +101,43 @@ fn an_audit_that_cannot_be_written_comes_before_what_follows_from_it() {
     // Where it was not looked at, nothing is said of it.
     let unknown = World { audit: None, ..world(None, None) };
     assert_eq!(audit(&plan(&scope, &unknown, now()).status), audit(&scope.status));
+}
+
+#[test]
+fn an_export_is_told_where_one_is_asked_for() {
+    let mut scope = scope();
+    let report = |scope: &Validated, export: Option<Standing>| {
+        let status = plan(scope, &World { export, ..world(Some(good()), None) }, now()).status;
+        let said = condition::get(&status.conditions, Type::AuditExported)
+            .map(|condition| format!("{}/{}: {}", condition.status, condition.reason, condition.message));
+        (said, status)
+    };
+    let exported = |last: Option<Timestamp>, trouble: Option<(AuditExported, String)>| {
+        let next = Some("2026-11-24T02:00:00Z".parse().unwrap());
+        Some(Standing { last, next, trouble, ..Standing::default() })
+    };
+    scope.exports_audit = true;
+    let never = "Unknown/NeverExported: nothing has been exported yet";
+    let (said, status) = report(&scope, None);
+    assert_eq!(said.as_deref(), Some(never));
+    scope.status = status;
+    let (said, _) = report(&scope, exported(None, None));
+    assert_eq!(said, Some(format!("{never}; the next export is due at 2026-11-24T02:00:00Z")));
+    let (said, status) = report(&scope, exported(Some(now()), None));
+    assert_eq!(
+        said.unwrap(),
+        "True/Exported: the operator's log was exported as a whole at 2026-11-23T10:00:00Z; the next export is due at 2026-11-24T02:00:00Z"
+    );
+    assert_eq!(status.audit.as_ref().unwrap().last_exported_at.as_ref().unwrap().0, now());
+    scope.status = status.clone();
+    assert_eq!(report(&scope, None).1, status, "another leader that has not looked yet");
+    let failed = exported(None, Some((AuditExported::DestinationNotAllowed, "why".to_owned())));
+    let (said, status) = report(&scope, failed);
+    assert_eq!(said.as_deref(), Some("False/DestinationNotAllowed: why"));
+    assert_eq!(status.audit.unwrap().last_exported_at.unwrap().0, now(), "the last good one is still told");
+    scope.exports_audit = false;
+    let (said, status) = report(&scope, None);
+    assert_eq!((said, status.audit), (None, None));
 }
 
 #[test]

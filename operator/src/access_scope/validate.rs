@@ -12,6 +12,10 @@ use crate::key::Key;
 
 /// A scope whose fields hold what they should.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field of the object or a fact about it, not a state"
+)]
 pub struct Validated {
     /// Namespace and name.
     pub key: Key,
@@ -39,6 +43,8 @@ pub struct Validated {
     pub confirmed: Option<String>,
     /// Most calls to its booking product, if it has one.
     pub quota: Option<BookingQuota>,
+    /// Whether the scope's audit is to be exported.
+    pub exports_audit: bool,
     /// Whether it is suspended.
     pub suspend: bool,
     /// The status as last written.
@@ -85,6 +91,7 @@ pub fn validate(scope: &AccessScope) -> Result<Validated, ValidateError> {
         max_shrink_percent: membership.max_shrink_percent,
         confirmed: scope.annotations().get(annotation::CONFIRM_SHRINK).cloned(),
         quota: scope.spec.booking.as_ref().map(|booking| booking.quota.clone()),
+        exports_audit: scope.spec.audit.as_ref().is_some_and(|audit| audit.export.is_some()),
         suspend: scope.spec.suspend,
         status: scope.status.clone().unwrap_or_default(),
     })

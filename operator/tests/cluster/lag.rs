@@ -104,6 +104,7 @@ impl Within {
             events: Events::new(kube.clone(), "within"),
             user_name: "within".to_owned(),
             audit,
+            exports: Arc::default(),
             booking: BookingClient::new(settings.booking_ca.as_deref(), deadline.clone(), metrics.clone())
                 .unwrap(),
             products: Products::default(),

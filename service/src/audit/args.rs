@@ -1,6 +1,6 @@
 //! Flags of both daemons.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::ArgAction;
 
@@ -16,6 +16,12 @@ pub struct AuditArgs {
     /// After this time, lines of the audit that were exported are dropped, a whole segment at a time. They are kept when not given.
     #[arg(long, env = "ROOMKEEPER_AUDIT_RETENTION", value_parser = interval)]
     pub audit_retention: Option<Duration>,
+    /// Folder, on a volume of the pod, below which an AccessScope may name a folder to export its audit to. None may be named when not given.
+    #[arg(long, env = "ROOMKEEPER_AUDIT_EXPORT_FOLDER")]
+    pub audit_export_folder: Option<PathBuf>,
+    /// Certificate authorities (PEM) trusted for destinations of the audit's export besides the platform's own.
+    #[arg(long, env = "ROOMKEEPER_AUDIT_EXPORT_CA")]
+    pub audit_export_ca: Option<PathBuf>,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

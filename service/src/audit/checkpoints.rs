@@ -13,7 +13,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use roomkeeper_graph::audit::chain::{
-    ChainedAudit, Checkpoint, CheckpointChain, Head, LogName, NotContinued, SignError, Signed, Start,
+    ChainedAudit, Checkpoint, CheckpointChain, Head, Known, LogName, NotContinued, SignError, Signed,
+    SigningKey, Start, VerifyingKey,
 };
 use tokio::{sync::Mutex, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     kept::{Kept, Place, data_key, is_own},
     key::{self, KeyAccessError, KeyRole},
+    others::{self, OthersError},
 };
 
 /// Longest time that the end of the program is held up for a last checkpoint.
@@ -94,6 +96,28 @@ impl Checkpoints {
     /// When the API server last had everything, in seconds since 1970; 0 before.
     pub fn last_kept(&self) -> i64 {
         self.last_kept.load(Ordering::Relaxed)
+    }
+
+    /// The logs themselves.
+    pub fn logs(&self) -> &ChainedAudit {
+        &self.logs
+    }
+
+    /// The key that statements are signed with, and every key that was published.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn keys(&self) -> Result<(SigningKey, Vec<VerifyingKey>), KeyAccessError> {
+        let key = key::signing_key(&self.client, &self.namespace, self.role).await?;
+        Ok((key, key::published(&self.client, &self.namespace).await?))
+    }
+
+    /// Every other writer that the API server knows for a log, with its last checkpoints.
+    ///
+    /// # Errors
+    /// They cannot be read, or are not what a daemon signed.
+    pub async fn others(&self, log: &LogName, keys: &[VerifyingKey]) -> Result<Vec<Known>, OthersError> {
+        others::others(&self.client, &self.namespace, self.logs.writer(), log, keys).await
     }
 
     /// The last checkpoint of a log, kept or not.

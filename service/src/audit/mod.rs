@@ -10,6 +10,7 @@ pub mod kept;
 mod key;
 mod metrics;
 mod open;
+mod others;
 mod sink;
 mod writer;
 
@@ -19,6 +20,7 @@ pub use self::{
     key::{KEY_ENTRY, KEY_SECRET, KEYS_CONFIG_MAP, KeyAccessError, KeyRole},
     metrics::MetricsError,
     open::{AuditSettings, DaemonAudit, OpenError, SEGMENT, open},
+    others::OthersError,
     sink::GuardedAudit,
     writer::{WriterError, writer_id},
 };

@@ -1,6 +1,11 @@
 //! Opens a daemon's audit: finds out who writes, and whether the logs are those that the last checkpoints tell of.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::Client;
 use prometheus::Registry;
@@ -69,9 +74,20 @@ pub struct DaemonAudit {
     /// What leaves the pod.
     pub checkpoints: Arc<Checkpoints>,
     args: AuditArgs,
+    dir: PathBuf,
 }
 
 impl DaemonAudit {
+    /// The flags.
+    pub fn args(&self) -> &AuditArgs {
+        &self.args
+    }
+
+    /// Folder of the logs.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Keeps checkpoints until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
         let AuditArgs { audit_checkpoint_interval: interval, audit_retention: retention, .. } = self.args;
@@ -119,7 +135,7 @@ pub async fn open(
     ));
     metrics::register(registry, Arc::clone(&sink), Arc::clone(&checkpoints))?;
     gate.ready();
-    Ok(DaemonAudit { sink, checkpoints, args: settings.args.clone() })
+    Ok(DaemonAudit { sink, checkpoints, args: settings.args.clone(), dir: settings.dir.clone() })
 }
 
 /// What the API server says.

@@ -6,7 +6,9 @@
 mod checkpoints;
 mod dereference;
 mod destination;
+mod exports;
 mod kept;
+mod metrics;
 mod name;
 mod plan;
 mod run;
@@ -19,6 +21,7 @@ pub use self::{
         Credential, CredentialError, Put, Store, StoreError, StoreSettings, Target, TargetError, Trust,
         UploadError, open,
     },
+    exports::{Exports, SetupError, Standing, Standings},
     kept::{Kept, KeptError, Manifests},
     name::{lines_name, manifest_name, object_folder},
     plan::{Plan, PlanError, Planned, Situation, plan},

@@ -1,0 +1,373 @@
+//! The exports of one daemon: each of its logs whose AccessScope asks for it, when it is due.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use kube::{Api, Client};
+use prometheus::Registry;
+use roomkeeper_crds::{
+    AccessScope, annotation::EXPORT_REQUESTED_AT, audit_export::AuditExport, condition::AuditExported,
+};
+use roomkeeper_graph::audit::chain::{Checkpoint, Known, LogName, SYSTEM, Signed, VerifyingKey};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CheckpointError, Checkpoints, DereferenceError, ExportError, Exporter, KeptError, Manifests, Schedule,
+    ScheduleError, StoreError, StoreSettings, Target, TargetError, dereference, metrics::ExportMetrics, open,
+};
+use crate::{
+    audit::{self, DaemonAudit, KeyAccessError},
+    scope_access::{AllowedHosts, ScopeAccessError, endpoints},
+};
+
+/// Time between two looks at what is due.
+const LOOK: Duration = Duration::from_secs(10);
+/// Wait after a first failure; each further one doubles it, up to [`LONGEST_WAIT`].
+const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(30);
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(30);
+/// Longest wait for the API server.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+struct Settings {
+    hosts: AllowedHosts,
+    /// Folder below which a destination may name a folder.
+    folder: Option<PathBuf>,
+    extra_ca_pem: Option<Vec<u8>>,
+    /// Where tokens lie while they are used; only this process reads there.
+    tokens: PathBuf,
+}
+
+/// How the exports of one log are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// When the last whole one was made.
+    pub last: Option<Timestamp>,
+    /// When the next is due.
+    pub next: Option<Timestamp>,
+    /// Why the last try failed.
+    pub trouble: Option<(AuditExported, String)>,
+}
+
+/// What else is remembered of a log.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    standing: Standing,
+    /// Whether `last` was read from beside the log, and nothing was left half done there.
+    settled: bool,
+    failures: u32,
+    again: Option<Timestamp>,
+}
+
+/// How the exports of all logs of one daemon are.
+#[derive(Debug, Default)]
+pub struct Standings(Mutex<BTreeMap<LogName, Memory>>);
+
+impl Standings {
+    /// Of a scope (`namespace/name`), as far as this daemon's log of it goes; `None` before the first look.
+    pub fn of(&self, scope: &str) -> Option<Standing> {
+        self.known().get(&LogName::of_scope(scope)?).map(|memory| memory.standing.clone())
+    }
+
+    /// Of all scopes, by `namespace/name`.
+    pub fn all(&self) -> BTreeMap<String, Standing> {
+        self.known().iter().map(|(log, memory)| (log.as_str().to_owned(), memory.standing.clone())).collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<LogName, Memory>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Exports of all logs of one daemon.
+pub struct Exports {
+    client: Client,
+    checkpoints: Arc<audit::Checkpoints>,
+    settings: Settings,
+    metrics: ExportMetrics,
+    standings: Arc<Standings>,
+}
+
+/// Why a daemon cannot export.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The file with certificate authorities cannot be read.
+    #[error("--audit-export-ca {path}: {cause}")]
+    Ca {
+        /// The file.
+        path: String,
+        /// The operating system's reason.
+        cause: io::Error,
+    },
+    /// The folder for tokens cannot be made.
+    #[error("--audit-dir: {path} cannot be made: {cause}")]
+    Tokens {
+        /// The folder.
+        path: String,
+        /// The operating system's reason.
+        cause: io::Error,
+    },
+    /// The metrics are registered already: a mistake in this program.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Why an export did not take place.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Dereference(#[from] DereferenceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    #[error(transparent)]
+    Key(#[from] KeyAccessError),
+    #[error(transparent)]
+    Endpoints(#[from] ScopeAccessError),
+}
+
+impl Trouble {
+    fn reason(&self) -> AuditExported {
+        match self {
+            Self::Schedule(error) => error.reason(),
+            Self::Target(error) => error.reason(),
+            Self::Dereference(error) => error.reason(),
+            Self::Store(error) => error.reason(),
+            Self::Export(error) => error.reason(),
+            Self::Endpoints(_) => AuditExported::DestinationNotAllowed,
+            Self::Kept(_) | Self::Key(_) => AuditExported::ExportFailed,
+        }
+    }
+}
+
+impl Exports {
+    /// Of the logs of a daemon's audit.
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn new(
+        client: Client,
+        audit: &DaemonAudit,
+        hosts: AllowedHosts,
+        registry: &Registry,
+    ) -> Result<Self, SetupError> {
+        let args = audit.args();
+        let read = |path: &PathBuf| {
+            fs::read(path).map_err(|cause| SetupError::Ca { path: path.display().to_string(), cause })
+        };
+        let settings = Settings {
+            hosts,
+            folder: args.audit_export_folder.clone(),
+            extra_ca_pem: args.audit_export_ca.as_ref().map(read).transpose()?,
+            tokens: tokens(audit.dir())?,
+        };
+        let metrics = ExportMetrics::new(registry)?;
+        let checkpoints = Arc::clone(&audit.checkpoints);
+        Ok(Self { client, checkpoints, settings, metrics, standings: Arc::default() })
+    }
+
+    /// How they are.
+    pub fn standings(&self) -> Arc<Standings> {
+        Arc::clone(&self.standings)
+    }
+
+    /// Exports what is due until `shutdown`. An export that is cut off goes on after the next start.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+            if shutdown.run_until_cancelled(Box::pin(self.look())).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Looks at each log once.
+    async fn look(&self) {
+        let logs: Vec<_> =
+            self.checkpoints.logs().heads().into_keys().filter(|log| log.as_str() != SYSTEM).collect();
+        for log in logs {
+            let scope = match self.scope(&log).await {
+                Ok(scope) => scope,
+                Err(error) => {
+                    tracing::debug!(%log, %error, "whether the audit is to be exported cannot be asked");
+                    continue;
+                }
+            };
+            // A scope that is gone has no destination any more; its log stays where it is.
+            let export =
+                scope.as_ref().and_then(|scope| Some((scope, scope.spec.audit.as_ref()?.export.as_ref()?)));
+            let Some((scope, export)) = export else {
+                self.standings.known().remove(&log);
+                continue;
+            };
+            let memory = self.standings.known().get(&log).cloned().unwrap_or_default();
+            let memory = self.look_at(&log, scope, export, memory, Timestamp::now()).await;
+            self.standings.known().insert(log, memory);
+        }
+        let failing =
+            self.standings.known().values().filter(|memory| memory.standing.trouble.is_some()).count();
+        self.metrics.failing(failing);
+    }
+
+    async fn scope(&self, log: &LogName) -> Result<Option<AccessScope>, String> {
+        let Some((namespace, name)) = log.as_str().split_once('/') else { return Ok(None) };
+        let api: Api<AccessScope> = Api::namespaced(self.client.clone(), namespace);
+        match timeout(TIMEOUT, api.get_opt(name)).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_elapsed) => Err("the API server did not answer in time".to_owned()),
+        }
+    }
+
+    async fn look_at(
+        &self,
+        log: &LogName,
+        scope: &AccessScope,
+        export: &AuditExport,
+        memory: Memory,
+        now: Timestamp,
+    ) -> Memory {
+        if memory.again.is_some_and(|again| again > now) {
+            return memory;
+        }
+        match self.export_if_due(log, scope, export, &memory, now).await {
+            Ok((last, next)) => Memory {
+                standing: Standing { last, next, trouble: None },
+                settled: true,
+                ..Memory::default()
+            },
+            Err(trouble) => {
+                let failures = memory.failures.saturating_add(1);
+                let wait =
+                    FIRST_WAIT.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_WAIT);
+                tracing::warn!(%log, %trouble, "the audit is not exported; tried again");
+                self.metrics.failed();
+                let trouble = Some((trouble.reason(), trouble.to_string()));
+                Memory {
+                    standing: Standing { trouble, ..memory.standing },
+                    failures,
+                    again: Some(now.saturating_add(wait).unwrap_or(Timestamp::MAX)),
+                    settled: false,
+                }
+            }
+        }
+    }
+
+    /// When the last whole export was made, and when the next is due.
+    async fn export_if_due(
+        &self,
+        log: &LogName,
+        scope: &AccessScope,
+        export: &AuditExport,
+        memory: &Memory,
+        now: Timestamp,
+    ) -> Result<(Option<Timestamp>, Option<Timestamp>), Trouble> {
+        let schedule = Schedule::new(&export.schedule, &export.time_zone)?;
+        let since = scope.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+        let is_due = |last: Option<Timestamp>| {
+            let asked = asked(scope).is_some_and(|asked| last.is_none_or(|last| last < asked));
+            asked || schedule.due(since, last).is_some_and(|due| due <= now)
+        };
+        let known = memory.standing.last;
+        if memory.settled && !is_due(known) {
+            return Ok((known, schedule.due(since, known)));
+        }
+        let logs = self.checkpoints.logs();
+        let folder = logs.folder(log);
+        let (key, keys) = self.checkpoints.keys().await?;
+        let proving: Vec<_> = keys.iter().copied().chain([key.public()]).collect();
+        let kept = Manifests::of(&folder).read(&proving)?;
+        let last = kept.last.as_ref().map(|manifest| manifest.statement.time);
+        if kept.pending.is_none() && !is_due(last) {
+            return Ok((last, schedule.due(since, last)));
+        }
+        let target = Target::new(&export.destination, &self.settings.hosts, self.settings.folder.as_deref())?;
+        let namespace = scope.metadata.namespace.as_deref().unwrap_or_default();
+        let access =
+            dereference(&self.client, namespace, &export.destination, &target, &self.settings.tokens).await?;
+        let authority = endpoints(&scope.spec, &self.settings.hosts)?.authority().clone();
+        let store = StoreSettings {
+            extra_ca_pem: self.settings.extra_ca_pem.clone(),
+            authority: Some(authority),
+            ..StoreSettings::default()
+        };
+        let store = open(&target, &access.credential, &store)?;
+        let kept_outside = KeptOutside { checkpoints: &self.checkpoints, keys: &proving };
+        let exporter = Exporter {
+            writer: logs.writer(),
+            log,
+            folder: &folder,
+            key: &key,
+            earlier_keys: &keys,
+            checkpoints: &kept_outside,
+            destination: &store,
+        };
+        let made = exporter.run(now).await?;
+        self.metrics.exported(made.lines);
+        tracing::info!(%log, lines = made.lines, last = made.last, "exported the audit");
+        Ok((Some(now), schedule.due(since, Some(now))))
+    }
+}
+
+/// When a person asked for an export that does not wait for the schedule. One in the future counts from then on.
+fn asked(scope: &AccessScope) -> Option<Timestamp> {
+    let asked: Timestamp = scope.metadata.annotations.as_ref()?.get(EXPORT_REQUESTED_AT)?.parse().ok()?;
+    (asked <= Timestamp::now()).then_some(asked)
+}
+
+/// An empty folder of the audit's volume that nobody else may enter: what lies there was left by a process that was killed.
+fn tokens(dir: &Path) -> Result<PathBuf, SetupError> {
+    let path = dir.join(".tokens");
+    let made = match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => DirBuilder::new().mode(0o700).create(&path),
+    };
+    match made {
+        Ok(()) => Ok(path),
+        Err(cause) => Err(SetupError::Tokens { path: path.display().to_string(), cause }),
+    }
+}
+
+/// The daemon's checkpoints, as an export needs them.
+struct KeptOutside<'a> {
+    checkpoints: &'a audit::Checkpoints,
+    keys: &'a [VerifyingKey],
+}
+
+fn failed(error: impl std::fmt::Display) -> CheckpointError {
+    CheckpointError { cause: error.to_string() }
+}
+
+#[async_trait]
+impl Checkpoints for KeptOutside<'_> {
+    async fn last(&self, log: &LogName) -> Result<Option<Signed<Checkpoint>>, CheckpointError> {
+        Ok(self.checkpoints.last(log).await)
+    }
+
+    async fn state(&self, log: &LogName, exported: u64) -> Result<Signed<Checkpoint>, CheckpointError> {
+        self.checkpoints.checkpoint(log, Some(exported)).await.map_err(failed)
+    }
+
+    /// Only the last one is known, which the manifest carries anyway.
+    async fn uncarried(&self, _: &LogName) -> Result<Vec<String>, CheckpointError> {
+        Ok(Vec::new())
+    }
+
+    async fn others(&self, log: &LogName) -> Result<Vec<Known>, CheckpointError> {
+        self.checkpoints.others(log, self.keys).await.map_err(failed)
+    }
+}

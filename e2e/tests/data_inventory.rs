@@ -11,9 +11,23 @@ use jiff::Timestamp;
 use kube::CustomResourceExt;
 use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord};
 use roomkeeper_e2e::programs;
-use roomkeeper_graph::{Cause, EventId, MemberClass, Purpose, UserId, audit::AuditEntry};
+use roomkeeper_graph::{
+    Cause, EventId, MemberClass, Purpose, UserId,
+    audit::{
+        AuditEntry, CallFault,
+        chain::{
+            Checkpoint, Hash, Head, Known, LogName, Manifest, Part, Signed, SigningKey, Start, Statement,
+            encode,
+        },
+    },
+};
+use roomkeeper_service::audit::{
+    KEY_ENTRY, KEY_SECRET, KEYS_CONFIG_MAP,
+    kept::{config_map, data_key},
+};
 use roomkeeper_webhook_server::queue::{EventItem, Item, LifecycleEvents, LifecycleItem};
-use serde_json::Value;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The properties in the first column of the table of a section.
@@ -58,9 +72,14 @@ fn of_schema(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The same of values.
+/// The same of values. A list of objects has to have an entry.
 fn of_value(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
+        Value::Array(entries) if entries.iter().any(Value::is_object) => {
+            for entry in entries {
+                of_value(entry, &format!("{path}[]"), found);
+            }
+        }
         Value::Object(members) => {
             for (name, value) in members {
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -141,6 +160,18 @@ fn every_property_of_the_audit_is_listed_and_no_other() {
             client_request_id: Uuid::nil(),
             attempt: 1,
         },
+        AuditEntry::Outcome {
+            time,
+            scope: scope.clone(),
+            purpose: Purpose::EventMinimalRead,
+            client_request_id: Uuid::nil(),
+            attempt: 1,
+            status: Some(200),
+            request_id: Some(Uuid::nil()),
+            duration_ms: 1,
+            retry_after_seconds: Some(1),
+            fault: Some(CallFault::Broken),
+        },
         AuditEntry::Notification {
             time,
             scope: scope.clone(),
@@ -175,9 +206,71 @@ fn every_property_of_the_audit_is_listed_and_no_other() {
         },
         AuditEntry::Note { time, scope, caused_by, text: String::new() },
     ];
-    let mut stored = BTreeSet::new();
+    let (mut stored, mut types) = (BTreeSet::new(), BTreeSet::new());
     for entry in entries {
-        of_value(&serde_json::to_value(entry).unwrap(), "", &mut stored);
+        let mut line = Vec::new();
+        let log = LogName::of_scope(entry.scope()).unwrap();
+        encode(&mut line, Head::EMPTY, "operator-0", &log, &entry).unwrap();
+        let line: Value = serde_json::from_slice(&line).unwrap();
+        types.insert(line["entry"]["type"].as_str().unwrap().to_owned());
+        of_value(&line, "", &mut stored);
     }
     assert_eq!(listed("Audit"), stored);
+    assert_eq!(types, types_of_entries(), "a new type has to be added above as well");
+}
+
+/// The types that an entry can have: whoever reads back another one is told of all.
+fn types_of_entries() -> BTreeSet<String> {
+    let error =
+        serde_json::from_value::<AuditEntry>(json!({"type": "none of them"})).unwrap_err().to_string();
+    let known = error.split_once("expected one of").unwrap_or_else(|| panic!("{error}")).1;
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_property_of_the_audits_statements_is_listed_and_no_other() {
+    let key = SigningKey::from_pem(SigningKey::generate_pem().unwrap().expose_secret().as_bytes()).unwrap();
+    let (time, writer, scope) = (Timestamp::UNIX_EPOCH, String::new(), String::new());
+    let checkpoint = Checkpoint {
+        writer: writer.clone(),
+        scope: scope.clone(),
+        sequence: 1,
+        previous: Hash::ZERO,
+        time,
+        number: 1,
+        hash: Hash::ZERO,
+        start: Start::FIRST,
+        exported: 1,
+    };
+    let manifest = Manifest {
+        writer: writer.clone(),
+        scope,
+        number: 1,
+        previous: Hash::ZERO,
+        time,
+        files: vec![Part { name: String::new(), first: 1, last: 1, lines: 1 }],
+        writers: vec![Known { writer, checkpoints: vec![String::new()] }],
+    };
+    let mut stored = BTreeSet::new();
+    statement("checkpoint", checkpoint, &key, &mut stored);
+    statement("manifest", manifest, &key, &mut stored);
+    assert_eq!(listed("Statements of the audit"), stored);
+}
+
+/// What a statement holds, and the envelope that it is kept in.
+fn statement<T: Statement>(kind: &str, statement: T, key: &SigningKey, found: &mut BTreeSet<String>) {
+    let signed = Signed::new(statement, key).unwrap();
+    of_value(&serde_json::to_value(&signed.statement).unwrap(), kind, found);
+    of_value(&serde_json::from_str(&signed.envelope).unwrap(), "envelope", found);
+}
+
+#[test]
+fn every_object_of_the_audit_in_the_cluster_is_listed_and_no_other() {
+    let log = LogName::of_scope("namespace/name").unwrap();
+    let kept = [
+        format!("{KEY_SECRET}: {KEY_ENTRY}"),
+        format!("{KEYS_CONFIG_MAP}: key-id"),
+        format!("{}: {}", config_map("pod"), data_key("volume", &log)),
+    ];
+    assert_eq!(listed("The audit's objects in the cluster"), BTreeSet::from(kept));
 }

@@ -324,9 +324,16 @@ async fn members_that_were_not_asked_for_are_stripped_counted_and_audited() {
     let told = classes.map(|(class, count)| (Purpose::EventMinimalRead, class, count));
     assert_eq!(*observed.unrequested.lock().unwrap(), told);
     let entries = audit.entries();
-    let [.., AuditEntry::Call { client_request_id: sent, .. }, last] = &entries[..] else {
+    let [
+        ..,
+        AuditEntry::Call { client_request_id: sent, .. },
+        AuditEntry::Outcome { client_request_id: answered, .. },
+        last,
+    ] = &entries[..]
+    else {
         panic!("{entries:?}")
     };
+    assert_eq!(answered, sent);
     let AuditEntry::UnrequestedMembers { purpose, client_request_id, caused_by, members, .. } = last else {
         panic!("{last:?}")
     };

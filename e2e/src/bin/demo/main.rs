@@ -1,5 +1,6 @@
 //! `make demo`: the whole scenario on this machine, one line per step with what was seen. Exit 0 only if each was seen.
 
+mod audit;
 mod narrator;
 mod scene;
 mod story;

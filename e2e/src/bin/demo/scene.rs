@@ -10,6 +10,7 @@ use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription};
 use roomkeeper_e2e::{
     condition, install,
     outlook::Outlook,
+    plugin::Plugin,
     programs,
     system::{Daemon, System},
     wait,
@@ -51,11 +52,14 @@ impl<'a> Scene<'a> {
     ) -> anyhow::Result<Self> {
         let client = control_plane.admin_client().await?;
         let support_kubeconfig = control_plane.kubeconfig_for("support-1", &["roomkeeper-support"])?;
+        std::fs::create_dir(exports(&system))?;
+        let folder = exports(&system).display().to_string();
+        let exporting = ["--audit-export-folder", folder.as_str()];
         let mut operators = Vec::new();
         for identity in ["operator-0", "operator-1"] {
-            operators.push(system.operator(identity, OPERATOR_FLAGS).await?);
+            operators.push(system.operator(identity, &[OPERATOR_FLAGS, &exporting].concat()).await?);
         }
-        let webhook = system.webhook(WEBHOOK, WEBHOOK_FLAGS).await?;
+        let webhook = system.webhook(WEBHOOK, &[WEBHOOK_FLAGS, &exporting].concat()).await?;
         let outlook = system.outlook().await?;
         let scene =
             Self { system, narrator, outlook, webhook, operators, control_plane, client, support_kubeconfig };
@@ -172,8 +176,21 @@ impl<'a> Scene<'a> {
 
     /// Starts the webhook server again on its queue.
     pub(crate) async fn restart_webhook(&mut self) -> anyhow::Result<()> {
-        self.webhook = self.system.webhook(WEBHOOK, WEBHOOK_FLAGS).await?;
+        let folder = self.exports().display().to_string();
+        let flags = [WEBHOOK_FLAGS, &["--audit-export-folder", folder.as_str()]].concat();
+        self.webhook = self.system.webhook(WEBHOOK, &flags).await?;
         Ok(())
+    }
+
+    /// Folder below which audits may be exported.
+    pub(crate) fn exports(&self) -> PathBuf {
+        exports(&self.system)
+    }
+
+    /// Runs the plugin as somebody without any right in the cluster; returns its exit code and what it said.
+    pub(crate) fn plugin(&self, arguments: &[&str]) -> anyhow::Result<(i32, String)> {
+        let said = Plugin::of(&self.control_plane.kubeconfig_for("auditor-outside", &[])?)?.run(arguments)?;
+        Ok((said.code, said.out + &said.err))
     }
 
     /// The end of each daemon's log, for the reader of a failure.
@@ -229,4 +246,8 @@ fn summary(conditions: &[Condition]) -> String {
         .map(|one| format!("{}={}/{} ({})", one.type_, one.status, one.reason, one.message))
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+fn exports(system: &System) -> PathBuf {
+    system.folder().join("exports")
 }

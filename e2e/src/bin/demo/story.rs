@@ -11,6 +11,7 @@ use roomkeeper_e2e::{condition, outlook::Meeting, wait, world};
 use serde_json::Value;
 
 use crate::{
+    audit,
     narrator::Narrator,
     scene::{NAMESPACE, STEP, Scene},
 };
@@ -44,7 +45,8 @@ pub(crate) async fn tell(scene: &mut Scene<'_>) -> anyhow::Result<()> {
     nothing_is_lost_when_the_worker_is_killed(scene).await?;
     the_user_leaves_the_group(scene).await?;
     support_unsubscribes_a_second_user(scene).await?;
-    nothing_else_was_asked_for(scene).await
+    nothing_else_was_asked_for(scene).await?;
+    audit::is_exported_verified_and_read(scene).await
 }
 
 async fn scope_is_ready(scene: &mut Scene<'_>) -> anyhow::Result<()> {

@@ -114,7 +114,7 @@ fn an_export_is_told_where_one_is_asked_for() {
     };
     let exported = |last: Option<Timestamp>, trouble: Option<(AuditExported, String)>| {
         let next = Some("2026-11-24T02:00:00Z".parse().unwrap());
-        Some(Standing { last, next, trouble, ..Standing::default() })
+        Some(Standing { last, next, trouble })
     };
     scope.exports_audit = true;
     let never = "Unknown/NeverExported: nothing has been exported yet";

@@ -470,7 +470,9 @@ async fn each_thing_wrong_with_a_scope_has_its_reason() {
     let _operator = connected.operator("a").await;
     let good = scope("contoso", &connected.graph.origin);
     let site = &connected.site;
-    site.apply(&good.replace("clientSecret: demo", "clientSecret: wrong")).await;
+    let wrong = good.replace(crate::world::CLIENT_SECRET, "wrong");
+    assert_ne!(wrong, good);
+    site.apply(&wrong).await;
     site.condition::<AccessScope>("contoso", Type::CredentialsValid, "False/AuthFailed").await;
     site.apply(&good.replace("secretName: graph", "secretName: booking")).await;
     site.condition::<AccessScope>("contoso", Type::CredentialsValid, "False/SecretNotFound").await;

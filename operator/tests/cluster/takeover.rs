@@ -146,9 +146,12 @@ async fn first_is_away(
     back: impl FnOnce(&Operator),
 ) {
     let (second, scope_uid) = second_beside(connected, &first, 2_000).await;
-    until("a subscription in the making", async || {
-        let posts = connected.graph.requests("POST", "/subscriptions").await;
-        if posts.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+    // All that left together has arrived: between leave to send and the first byte nobody but Graph could hold a request back.
+    let mut before = 0;
+    until("subscriptions in the making, and none that has just left", async || {
+        let posts = connected.graph.requests("POST", "/subscriptions").await.len();
+        let last = std::mem::replace(&mut before, posts);
+        if posts > 0 && posts == last { Ok(()) } else { Err(format!("{posts}, and {last} before")) }
     })
     .await;
     out(&first);

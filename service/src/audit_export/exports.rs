@@ -66,6 +66,8 @@ struct Memory {
     settled: bool,
     failures: u32,
     again: Option<Timestamp>,
+    /// Generation of the AccessScope that was looked at: what was corrected is tried at once.
+    generation: Option<i64>,
 }
 
 /// How the exports of all logs of one daemon are.
@@ -241,13 +243,15 @@ impl Exports {
         memory: Memory,
         now: Timestamp,
     ) -> Memory {
-        if memory.again.is_some_and(|again| again > now) {
+        let generation = scope.metadata.generation;
+        if memory.generation == generation && memory.again.is_some_and(|again| again > now) {
             return memory;
         }
         match self.export_if_due(log, scope, export, &memory, now).await {
             Ok((last, next)) => Memory {
                 standing: Standing { last, next, trouble: None },
                 settled: true,
+                generation,
                 ..Memory::default()
             },
             Err(trouble) => {
@@ -262,6 +266,7 @@ impl Exports {
                     failures,
                     again: Some(now.saturating_add(wait).unwrap_or(Timestamp::MAX)),
                     settled: false,
+                    generation,
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! A leader that dies, stands still or is cut off in the middle of its work.
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
@@ -147,10 +148,10 @@ async fn first_is_away(
 ) {
     let (second, scope_uid) = second_beside(connected, &first, 2_000).await;
     // All that left together has arrived: between leave to send and the first byte nobody but Graph could hold a request back.
-    let mut before = 0;
+    let before = Cell::new(0);
     until("subscriptions in the making, and none that has just left", async || {
         let posts = connected.graph.requests("POST", "/subscriptions").await.len();
-        let last = std::mem::replace(&mut before, posts);
+        let last = before.replace(posts);
         if posts > 0 && posts == last { Ok(()) } else { Err(format!("{posts}, and {last} before")) }
     })
     .await;

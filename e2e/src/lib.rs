@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod chance;
 pub mod coalesce;
 pub mod condition;
+pub mod exports;
 pub mod fortnight;
 pub mod helm;
 pub mod install;

@@ -2,11 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -16,7 +12,9 @@ use kube::{
 };
 use roomkeeper_crds::{AccessScope, condition::Type};
 use roomkeeper_e2e::{
-    condition, install,
+    condition,
+    exports::{DAMAGED, files, told_since},
+    install,
     outlook::Meeting,
     plugin::Plugin,
     scene::{NAMESPACE, Scene},
@@ -25,22 +23,6 @@ use roomkeeper_e2e::{
 use serde_json::json;
 
 const WAIT: Duration = Duration::from_mins(2);
-/// Exit code of a log that is damaged or not whole.
-const DAMAGED: i32 = 6;
-
-fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path, end));
-        } else if path.to_str().unwrap().ends_with(end) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
 
 /// Asks for an export now.
 async fn ask(scene: &Scene) -> Timestamp {
@@ -52,19 +34,17 @@ async fn ask(scene: &Scene) -> Timestamp {
     asked
 }
 
+fn manifests(folder: &Path) -> usize {
+    files(folder, ".manifest.json").unwrap().len()
+}
+
 async fn exported(scene: &Scene, writers: usize, folder: &Path) {
     let scopes: Api<AccessScope> = Api::namespaced(scene.client.clone(), NAMESPACE);
     let asked = ask(scene).await;
-    let before = files(folder, ".manifest.json").len();
+    let before = manifests(folder);
     wait::until("the exports", WAIT, async || {
-        let scope = scopes.get("contoso").await?;
-        let status = scope.status.unwrap_or_default();
-        let told = condition::among(&status.conditions, Type::AuditExported.as_str());
-        let last = status.audit.and_then(|audit| audit.last_exported_at);
-        // Times in a status are whole seconds.
-        let is_new = last.is_some_and(|last| last.0.as_second() >= asked.as_second());
-        let all = files(folder, ".manifest.json").len() >= before + writers;
-        Ok((is_new && all && told.as_deref() == Some("True/Exported")).then_some(()))
+        let is_told = told_since(&scopes.get("contoso").await?, asked);
+        Ok((is_told && manifests(folder) >= before + writers).then_some(()))
     })
     .await
     .unwrap();
@@ -136,13 +116,13 @@ async fn both_daemons_export_and_anyone_can_verify_and_read_it() {
     for writer in ["operator-0", "webhook-0"] {
         assert!(good.out.contains(writer), "{}", good.out);
     }
-    assert!(files(&destination, ".manifest.json").len() >= 4);
+    assert!(manifests(&destination) >= 4);
 
     let report = plugin.json(&["audit", "report", world::USER_1, folder]).unwrap().to_string();
     assert!(report.contains(world::USER_1) && !report.contains(world::USER_2), "{report}");
     assert!(!report.contains("Planning"));
 
-    let lines = files(&destination, ".jsonl.gz");
+    let lines = files(&destination, ".jsonl.gz").unwrap();
     let whole = fs::read(&lines[0]).unwrap();
     fs::remove_file(&lines[0]).unwrap();
     let missing = plugin.run(&verify).unwrap();

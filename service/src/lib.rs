@@ -5,6 +5,7 @@ pub mod admin;
 pub mod audit;
 pub mod audit_export;
 pub mod client_state;
+mod durable;
 pub mod health;
 pub mod metrics;
 pub mod scope_access;

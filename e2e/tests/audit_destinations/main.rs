@@ -136,6 +136,22 @@ fn files(home: &Path) -> Vec<String> {
     names
 }
 
+/// A token that the authority does not take.
+async fn another_token_is_not_exchanged(
+    target: &Target,
+    credential: &Credential,
+    settings: &StoreSettings,
+    token: &Path,
+) {
+    fs::write(token, "another").unwrap();
+    let store = open(target, credential, settings).unwrap();
+    let error = store.put("a/b", vec![1]).await.unwrap_err();
+    assert_eq!(
+        error.cause,
+        "the service account's token was not exchanged: its cloud answered 401 Unauthorized"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn to_s3() {
     tls::install_provider();
@@ -173,14 +189,7 @@ async fn to_s3_with_the_token_of_a_service_account() {
     let settings = StoreSettings { sts: Some(authority.url.clone()), ..settings(&server) };
     exported_and_judged(&target, &credential, &settings).await;
 
-    // A token that the authority does not take.
-    fs::write(&token, "another").unwrap();
-    let store = open(&target, &credential, &settings).unwrap();
-    let error = store.put("a/b", vec![1]).await.unwrap_err();
-    assert_eq!(
-        error.cause,
-        "the service account's token was not exchanged: its cloud answered 401 Unauthorized"
-    );
+    another_token_is_not_exchanged(&target, &credential, &settings, &token).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,12 +229,5 @@ async fn to_azure_with_the_token_of_a_service_account() {
     let settings = StoreSettings { authority: Some(authority.url.clone()), ..settings(&server) };
     exported_and_judged(&target, &credential, &settings).await;
 
-    // A token that the authority does not take.
-    fs::write(&token, "another").unwrap();
-    let store = open(&target, &credential, &settings).unwrap();
-    let error = store.put("a/b", vec![1]).await.unwrap_err();
-    assert_eq!(
-        error.cause,
-        "the service account's token was not exchanged: its cloud answered 401 Unauthorized"
-    );
+    another_token_is_not_exchanged(&target, &credential, &settings, &token).await;
 }

@@ -193,6 +193,12 @@ async fn write(context: &Context, object: &AccessScope, status: &AccessScopeStat
     Ok(())
 }
 
+/// Has scopes looked at, by `namespace/name`.
+fn trigger<'a>(context: &Context, scopes: impl Iterator<Item = &'a String>) {
+    let keys = scopes.filter_map(|scope| scope.split_once('/'));
+    context.scopes.trigger_all(keys.map(|(namespace, name)| Key::new(namespace, name)));
+}
+
 /// Has scopes looked at whose CalendarSubscriptions changed state, many changes at a time.
 pub async fn counts(context: Arc<Context>) {
     let (mut failing, mut exports) = (BTreeSet::new(), BTreeMap::new());
@@ -201,13 +207,11 @@ pub async fn counts(context: Arc<Context>) {
         context.scopes.trigger_all(context.watched.take_changed_scopes());
         context.watched.publish(&context.process.metrics.subscriptions);
         let now: BTreeSet<_> = context.process.audit.failing().into_iter().map(|log| log.scope).collect();
-        let turned = failing.symmetric_difference(&now).filter_map(|scope| scope.split_once('/'));
-        context.scopes.trigger_all(turned.map(|(namespace, name)| Key::new(namespace, name)));
+        trigger(&context, failing.symmetric_difference(&now));
         failing = now;
         let now = context.process.exports.all();
-        let turned = now.iter().filter(|(scope, standing)| exports.get(*scope) != Some(*standing));
-        let turned = turned.filter_map(|(scope, _)| scope.split_once('/'));
-        context.scopes.trigger_all(turned.map(|(namespace, name)| Key::new(namespace, name)));
+        let changed = now.iter().filter(|(scope, standing)| exports.get(*scope) != Some(*standing));
+        trigger(&context, changed.map(|(scope, _)| scope));
         exports = now;
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::key::{KeyAccessError, call};
 
-/// Label of the ConfigMaps, whose value is [`LABEL_VALUE`].
+/// Label of the audit's ConfigMaps; of those with checkpoints its value is [`LABEL_VALUE`].
 pub const LABEL: &str = "roomkeeper.dev/audit";
 /// What the label says.
 pub const LABEL_VALUE: &str = "checkpoints";

@@ -16,6 +16,8 @@ use roomkeeper_graph::audit::chain::{KeyError, SignError, SigningKey, VerifyingK
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
+use super::kept::LABEL;
+
 /// Name of the Secret.
 pub const KEY_SECRET: &str = "roomkeeper-audit-key";
 /// Data key of the Secret: an Ed25519 key in PEM (PKCS #8), as `openssl genpkey -algorithm ed25519` writes it.
@@ -161,7 +163,7 @@ async fn publish(client: &Client, namespace: &str, key: &VerifyingKey) -> Result
     let manager = format!("roomkeeper-audit-key-{}", id.get(..16).unwrap_or(&id));
     let body = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": KEYS_CONFIG_MAP, "labels": {"roomkeeper.dev/audit": "keys"}},
+        "metadata": {"name": KEYS_CONFIG_MAP, "labels": {LABEL: "keys"}},
         "data": {&id: pem},
     });
     let params = PatchParams::apply(&manager).force();

@@ -1,13 +1,14 @@
 //! Who writes: the daemon's identity and an id made with its volume, so that an empty volume is a new writer.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
+
+use crate::durable;
 
 /// The file in the audit's folder that holds the volume's id.
 const FILE: &str = "writer-id";
@@ -83,19 +84,9 @@ pub(super) fn renew(dir: &Path) -> Result<String, WriterError> {
     rand::fill(&mut id).map_err(|_| WriterError::Random)?;
     let id = HEXLOWER.encode(&id);
     let path = dir.join(FILE);
-    write(dir, &path, &id).map_err(|source| WriterError::File { path, source })?;
+    durable::replace(&path, &dir.join(format!("{FILE}.new")), format!("{id}\n").as_bytes())
+        .map_err(|source| WriterError::File { path, source })?;
     Ok(id)
-}
-
-/// After a crash there is the old id, or the new one, or none.
-fn write(dir: &Path, path: &Path, id: &str) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
-    let new = dir.join(format!("{FILE}.new"));
-    let mut file = File::create(&new)?;
-    file.write_all(format!("{id}\n").as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

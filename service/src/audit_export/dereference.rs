@@ -11,7 +11,7 @@ use kube::{Api, Client, api::PostParams};
 use roomkeeper_crds::{audit_export::Destination, condition::AuditExported};
 use tempfile::NamedTempFile;
 
-use super::{Credential, CredentialError, ExportError, ScheduleError, StoreError, Target, TargetError};
+use super::{Credential, CredentialError, Target};
 
 /// Longest wait for one answer of the API server.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,42 +84,6 @@ impl DereferenceError {
             }
             Self::ApiServer { .. } | Self::File { .. } => AuditExported::ExportFailed,
         }
-    }
-}
-
-impl ScheduleError {
-    /// The reason of `AuditExported` that says this.
-    pub fn reason(&self) -> AuditExported {
-        AuditExported::ScheduleInvalid
-    }
-}
-
-impl TargetError {
-    /// The reason of `AuditExported` that says this.
-    pub fn reason(&self) -> AuditExported {
-        match self {
-            Self::Host(_) | Self::NoFolder | Self::Outside { .. } | Self::Invalid { .. } => {
-                AuditExported::DestinationNotAllowed
-            }
-            Self::Folder { .. } => AuditExported::ExportFailed,
-        }
-    }
-}
-
-impl StoreError {
-    /// The reason of `AuditExported` that says this.
-    pub fn reason(&self) -> AuditExported {
-        match self {
-            Self::OtherCredential => AuditExported::CredentialsMissing,
-            Self::ExtraCa | Self::Settings { .. } => AuditExported::ExportFailed,
-        }
-    }
-}
-
-impl ExportError {
-    /// The reason of `AuditExported` that says this.
-    pub fn reason(&self) -> AuditExported {
-        AuditExported::ExportFailed
     }
 }
 

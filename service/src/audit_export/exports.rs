@@ -1,12 +1,11 @@
 //! The exports of one daemon: each of its logs whose AccessScope asks for it, when it is due.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, DirBuilder},
     io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,20 +13,21 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client};
 use prometheus::Registry;
-use roomkeeper_crds::{
-    AccessScope, annotation::EXPORT_REQUESTED_AT, audit_export::AuditExport, condition::AuditExported,
-};
+use roomkeeper_crds::{AccessScope, annotation::EXPORT_REQUESTED_AT, audit_export::AuditExport};
 use roomkeeper_graph::audit::chain::{Checkpoint, Known, LogName, SYSTEM, Signed, VerifyingKey};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CheckpointError, Checkpoints, DereferenceError, ExportError, Exporter, KeptError, Manifests, Schedule,
-    ScheduleError, StoreError, StoreSettings, Target, TargetError, dereference, metrics::ExportMetrics, open,
+    CheckpointError, Checkpoints, Exporter, Manifests, Schedule, StoreSettings, Target, dereference,
+    metrics::ExportMetrics,
+    open,
+    standing::{Memory, Standing, Standings},
+    trouble::Trouble,
 };
 use crate::{
-    audit::{self, DaemonAudit, KeyAccessError},
-    scope_access::{AllowedHosts, ScopeAccessError, endpoints},
+    audit::{self, DaemonAudit},
+    scope_access::{AllowedHosts, endpoints},
 };
 
 /// Time between two looks at what is due.
@@ -45,49 +45,6 @@ struct Settings {
     extra_ca_pem: Option<Vec<u8>>,
     /// Where tokens lie while they are used; only this process reads there.
     tokens: PathBuf,
-}
-
-/// How the exports of one log are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// When the last whole one was made.
-    pub last: Option<Timestamp>,
-    /// When the next is due.
-    pub next: Option<Timestamp>,
-    /// Why the last try failed.
-    pub trouble: Option<(AuditExported, String)>,
-}
-
-/// What else is remembered of a log.
-#[derive(Clone, Debug, Default)]
-struct Memory {
-    standing: Standing,
-    /// Whether `last` was read from beside the log, and nothing was left half done there.
-    settled: bool,
-    failures: u32,
-    again: Option<Timestamp>,
-    /// Generation of the AccessScope that was looked at: what was corrected is tried at once.
-    generation: Option<i64>,
-}
-
-/// How the exports of all logs of one daemon are.
-#[derive(Debug, Default)]
-pub struct Standings(Mutex<BTreeMap<LogName, Memory>>);
-
-impl Standings {
-    /// Of a scope (`namespace/name`), as far as this daemon's log of it goes; `None` before the first look.
-    pub fn of(&self, scope: &str) -> Option<Standing> {
-        self.known().get(&LogName::of_scope(scope)?).map(|memory| memory.standing.clone())
-    }
-
-    /// Of all scopes, by `namespace/name`.
-    pub fn all(&self) -> BTreeMap<String, Standing> {
-        self.known().iter().map(|(log, memory)| (log.as_str().to_owned(), memory.standing.clone())).collect()
-    }
-
-    fn known(&self) -> MutexGuard<'_, BTreeMap<LogName, Memory>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Exports of all logs of one daemon.
@@ -121,41 +78,6 @@ pub enum SetupError {
     /// The metrics are registered already: a mistake in this program.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-}
-
-/// Why an export did not take place.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    #[error(transparent)]
-    Dereference(#[from] DereferenceError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Export(#[from] ExportError),
-    #[error(transparent)]
-    Kept(#[from] KeptError),
-    #[error(transparent)]
-    Key(#[from] KeyAccessError),
-    #[error(transparent)]
-    Endpoints(#[from] ScopeAccessError),
-}
-
-impl Trouble {
-    fn reason(&self) -> AuditExported {
-        match self {
-            Self::Schedule(error) => error.reason(),
-            Self::Target(error) => error.reason(),
-            Self::Dereference(error) => error.reason(),
-            Self::Store(error) => error.reason(),
-            Self::Export(error) => error.reason(),
-            Self::Endpoints(_) => AuditExported::DestinationNotAllowed,
-            Self::Kept(_) | Self::Key(_) => AuditExported::ExportFailed,
-        }
-    }
 }
 
 impl Exports {
@@ -284,7 +206,7 @@ impl Exports {
         let schedule = Schedule::new(&export.schedule, &export.time_zone)?;
         let since = scope.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
         let is_due = |last: Option<Timestamp>| {
-            let asked = asked(scope).is_some_and(|asked| last.is_none_or(|last| last < asked));
+            let asked = asked(scope, now).is_some_and(|asked| last.is_none_or(|last| last < asked));
             asked || schedule.due(since, last).is_some_and(|due| due <= now)
         };
         let known = memory.standing.last;
@@ -329,9 +251,9 @@ impl Exports {
 }
 
 /// When a person asked for an export that does not wait for the schedule. One in the future counts from then on.
-fn asked(scope: &AccessScope) -> Option<Timestamp> {
+fn asked(scope: &AccessScope, now: Timestamp) -> Option<Timestamp> {
     let asked: Timestamp = scope.metadata.annotations.as_ref()?.get(EXPORT_REQUESTED_AT)?.parse().ok()?;
-    (asked <= Timestamp::now()).then_some(asked)
+    (asked <= now).then_some(asked)
 }
 
 /// An empty folder of the audit's volume that nobody else may enter: what lies there was left by a process that was killed.

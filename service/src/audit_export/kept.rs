@@ -4,12 +4,13 @@
 //! manifest, byte for byte.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use roomkeeper_graph::audit::chain::{EnvelopeError, Folder, Manifest, Signed, VerifyingKey};
+
+use crate::durable;
 
 /// File of the export under way.
 const PENDING: &str = "pending.manifest.json";
@@ -76,16 +77,7 @@ impl Manifests {
     /// It may not be durable; nothing must be uploaded.
     pub fn begin(&self, manifest: &Signed<Manifest>) -> Result<(), KeptError> {
         let (new, pending) = (self.folder.join(NEW), self.folder.join(PENDING));
-        let write = || {
-            // A log without lines has no folder yet.
-            fs::create_dir_all(&self.folder)?;
-            let mut file = File::create(&new)?;
-            file.write_all(bytes(manifest).as_slice())?;
-            file.sync_all()?;
-            fs::rename(&new, &pending)?;
-            self.sync()
-        };
-        write().map_err(|cause| disk(&pending, cause))
+        durable::replace(&pending, &new, &bytes(manifest)).map_err(|cause| disk(&pending, cause))
     }
 
     /// The pending export is finished: its manifest is the last one now.
@@ -94,7 +86,7 @@ impl Manifests {
     /// It may still be pending.
     pub fn finish(&self) -> Result<(), KeptError> {
         let (pending, last) = (self.folder.join(PENDING), self.folder.join(LAST));
-        fs::rename(&pending, &last).and_then(|()| self.sync()).map_err(|cause| disk(&last, cause))
+        durable::rename(&pending, &last).map_err(|cause| disk(&last, cause))
     }
 
     fn read_one(&self, name: &str, keys: &[VerifyingKey]) -> Result<Option<Signed<Manifest>>, KeptError> {
@@ -107,10 +99,6 @@ impl Manifests {
         let wrong = |cause| KeptError::Envelope { path: path.display().to_string(), cause };
         let envelope = text.strip_suffix('\n').ok_or_else(|| wrong(EnvelopeError::Malformed))?;
         Signed::open(envelope, keys).map(Some).map_err(wrong)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.folder)?.sync_all()
     }
 }
 

@@ -13,6 +13,8 @@ mod name;
 mod plan;
 mod run;
 mod schedule;
+mod standing;
+mod trouble;
 
 pub use self::{
     checkpoints::{CheckpointError, Checkpoints},
@@ -21,10 +23,11 @@ pub use self::{
         Credential, CredentialError, Put, Store, StoreError, StoreSettings, Target, TargetError, Trust,
         UploadError, open,
     },
-    exports::{Exports, SetupError, Standing, Standings},
+    exports::{Exports, SetupError},
     kept::{Kept, KeptError, Manifests},
     name::{lines_name, manifest_name, object_folder},
     plan::{Plan, PlanError, Planned, Situation, plan},
     run::{ExportError, Exported, Exporter},
     schedule::{Schedule, ScheduleError},
+    standing::{Standing, Standings},
 };

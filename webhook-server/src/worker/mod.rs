@@ -22,6 +22,7 @@ mod series;
 mod spec;
 mod subscriptions;
 mod tries;
+mod watched;
 
 use std::{sync::Arc, time::Duration};
 

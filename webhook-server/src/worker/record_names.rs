@@ -18,7 +18,7 @@ use kube::{
 use roomkeeper_crds::BookingRecord;
 use tokio_util::sync::CancellationToken;
 
-use super::subscriptions::ObjectName;
+use super::{subscriptions::ObjectName, watched};
 
 /// The set. Clones share it. The default one knows nothing, so that every record is asked for.
 #[derive(Clone, Debug, Default)]
@@ -41,37 +41,21 @@ struct Slice {
 impl RecordNames {
     /// An empty set for these namespaces; none means all.
     pub fn new(namespaces: Vec<String>) -> Self {
-        let namespaces: Vec<Option<String>> =
-            if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
-        let slices = namespaces.into_iter().map(|namespace| (namespace, RwLock::default())).collect();
+        let slices =
+            watched::slices(namespaces).into_iter().map(|slice| (slice, RwLock::default())).collect();
         Self { slices: Arc::new(slices), hasher: RandomState::new() }
     }
 
     /// Keeps the set until `shutdown`.
     pub async fn watch(self, client: Client, shutdown: CancellationToken) {
         let watches = self.slices.iter().map(|(namespace, slice)| {
-            let api: Api<PartialObjectMeta<BookingRecord>> = match namespace {
-                Some(namespace) => Api::namespaced(client.clone(), namespace),
-                None => Api::all(client.clone()),
-            };
+            let api: Api<PartialObjectMeta<BookingRecord>> = watched::api(&client, namespace.as_deref());
             watcher(api, watcher::Config::default())
                 .default_backoff()
                 .map_ok(|event| self.take(slice, event))
                 .boxed()
         });
-        let mut events = stream::select_all(watches);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                event = events.next() => match event {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, "watching the names of BookingRecords failed; trying again");
-                    }
-                    None => return,
-                },
-            }
-        }
+        watched::keep("the names of BookingRecords", stream::select_all(watches), shutdown).await;
     }
 
     fn take(&self, slice: &RwLock<Slice>, event: Event<PartialObjectMeta<BookingRecord>>) {

@@ -20,7 +20,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::resync::{Requests, Seen, Watched};
+use super::{
+    resync::{Requests, Seen, Watched},
+    watched,
+};
 
 /// Where an object is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -83,15 +86,11 @@ impl Subscriptions {
         gate: Gate,
         shutdown: CancellationToken,
     ) {
-        let namespaces: Vec<Option<String>> =
-            if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+        let namespaces = watched::slices(namespaces);
         let pending = Arc::new(Mutex::new(namespaces.len()));
         let mut events = SelectAll::new();
         for namespace in namespaces {
-            let api: Api<DeserializeGuard<Watched>> = match &namespace {
-                Some(namespace) => Api::namespaced(client.clone(), namespace),
-                None => Api::all(client.clone()),
-            };
+            let api: Api<DeserializeGuard<Watched>> = watched::api(&client, namespace.as_deref());
             let stream = watcher(api, watcher::Config::default()).default_backoff();
             let mut slice =
                 Slice { all: self.clone(), listed: HashMap::new(), of: HashSet::new(), seen: false };
@@ -111,19 +110,7 @@ impl Subscriptions {
                     .boxed(),
             );
         }
-        loop {
-            let event = tokio::select! {
-                () = shutdown.cancelled() => return,
-                event = events.next() => event,
-            };
-            match event {
-                Some(Ok(())) => {}
-                Some(Err(error)) => {
-                    tracing::warn!(%error, "watching CalendarSubscriptions failed; trying again");
-                }
-                None => return,
-            }
-        }
+        watched::keep("CalendarSubscriptions", events, shutdown).await;
     }
 }
 

@@ -16,6 +16,7 @@ use roomkeeper_graph::{
     cloud::Endpoints,
     http::{Http, HttpSettings},
 };
+use roomkeeper_service::audit::SEGMENT;
 use tokio::time::Instant;
 
 use crate::{report::Report, sighting::quantile};
@@ -28,8 +29,6 @@ const TURNS: usize = 3;
 const IN_FLIGHT: usize = 32;
 /// Mailboxes that are read in turn, each far below Graph's limits for one.
 const USERS: usize = 64;
-/// Size of a segment, as the daemons have it.
-const SEGMENT: u64 = 8 << 20;
 
 pub(crate) async fn run() -> anyhow::Result<Report> {
     eprintln!("audit: starting");

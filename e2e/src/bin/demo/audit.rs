@@ -8,16 +8,16 @@ use std::{
 use anyhow::{Context as _, ensure};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use jiff::Timestamp;
-use roomkeeper_e2e::{condition, install, wait, world};
+use roomkeeper_e2e::{
+    exports::{DAMAGED, files, told_since},
+    install, wait, world,
+};
 use serde_json::json;
 
 use crate::{
     narrator::Narrator,
     scene::{NAMESPACE, STEP, Scene},
 };
-
-/// Exit code of `audit verify` where a log is damaged or not whole.
-const DAMAGED: i32 = 6;
 
 pub(crate) async fn is_exported_verified_and_read(scene: &mut Scene<'_>) -> anyhow::Result<()> {
     let folder = export(scene).await?;
@@ -61,38 +61,20 @@ async fn export(scene: &mut Scene<'_>) -> anyhow::Result<PathBuf> {
     let annotation = format!("{}={asked}", roomkeeper_crds::annotation::EXPORT_REQUESTED_AT);
     scene.kubectl(&["annotate", "--overwrite", "accessscope/contoso", &annotation])?;
     wait::until("the exports of both daemons", STEP, || async {
-        let status = scene.scope().await?.status.unwrap_or_default();
-        let said = condition::among(&status.conditions, "AuditExported");
-        let last = status.audit.and_then(|audit| audit.last_exported_at);
-        let is_new = last.is_some_and(|last| last.0.as_second() >= asked.as_second());
+        let is_told = told_since(&scene.scope().await?, asked);
         let manifests = files(&folder, ".manifest.json")?;
         let of = |daemon: &str| {
             manifests
                 .iter()
                 .any(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(daemon)))
         };
-        let all = is_new && of("operator-") && of("webhook-") && said.as_deref() == Some("True/Exported");
-        Ok(all.then_some(()))
+        Ok((is_told && of("operator-") && of("webhook-")).then_some(()))
     })
     .await?;
     scene
         .narrator
         .seen("the audit of the scope is exported: daily at 2 in Berlin, and now because it was asked for");
     Ok(folder)
-}
-
-fn files(folder: &Path, end: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(files(&path, end)?);
-        } else if path.to_string_lossy().ends_with(end) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// In the middle of the lines, packed again as they were.

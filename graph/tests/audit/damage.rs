@@ -1,7 +1,7 @@
 //! Every damage is found, at whatever place.
 
 use proptest::prelude::*;
-use roomkeeper_graph::audit::chain::{Damage, File};
+use roomkeeper_graph::audit::chain::{Damage, File, FileKind};
 
 use super::fixture::{SCOPE, Writer, codes, judge, kept, old_copy, two_writers};
 
@@ -11,7 +11,7 @@ fn lines(file: &File) -> Vec<Vec<u8>> {
 }
 
 fn is_log(file: &File) -> bool {
-    !file.name.ends_with(".manifest.json") && !file.name.ends_with(".checkpoints.jsonl")
+    file.kind() == FileKind::Part
 }
 
 /// Every single damage that a line or a file can take, with a name.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use jiff::Timestamp;
 use roomkeeper_graph::audit::chain::{
-    Checkpoint, File, Finding, LogName, LogReport, Signed, VerifyingKey, decode, split, verify,
+    Checkpoint, File, FileKind, Finding, LogName, LogReport, Signed, VerifyingKey, decode, split, verify,
 };
 use serde::Serialize;
 
@@ -104,7 +104,7 @@ fn narrow(files: &mut [File], scope: &str, keys: &[VerifyingKey]) {
             .and_then(|line| Signed::<Checkpoint>::open(line.trim_end_matches('\n'), keys).ok())
             .is_some_and(|signed| signed.statement.scope != scope)
     };
-    for file in files.iter_mut().filter(|file| file.name.ends_with(".checkpoints.jsonl")) {
+    for file in files.iter_mut().filter(|file| file.kind() == FileKind::Checkpoints) {
         let lines = file.bytes.split_inclusive(|byte| *byte == b'\n');
         file.bytes = lines.filter(|line| !is_other(line)).flatten().copied().collect();
     }
@@ -136,9 +136,7 @@ type Seen = BTreeMap<(String, String), (BTreeSet<u64>, Option<(u64, Timestamp)>)
 
 fn seen(files: &[File]) -> Seen {
     let mut seen = Seen::new();
-    let parts = files
-        .iter()
-        .filter(|file| !file.name.ends_with(".manifest.json") && !file.name.ends_with(".checkpoints.jsonl"));
+    let parts = files.iter().filter(|file| file.kind() == FileKind::Part);
     for line in parts.flat_map(|file| split(&file.bytes).0).filter_map(|line| decode(line).ok()) {
         let (numbers, first) = seen.entry((line.scope, line.writer)).or_default();
         numbers.insert(line.number);

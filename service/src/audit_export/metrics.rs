@@ -24,7 +24,7 @@ impl ExportMetrics {
             &["outcome"],
         )?;
         for outcome in ["exported", "failed"] {
-            exports.with_label_values(&[outcome]).reset();
+            exports.with_label_values(&[outcome]);
         }
         let lines = IntCounter::new(
             "roomkeeper_audit_exported_lines_total",

@@ -30,5 +30,5 @@ pub use self::{
     reading::read_all,
     retention::Start,
     sink::ChainedAudit,
-    verify::{File, verify},
+    verify::{File, FileKind, verify},
 };

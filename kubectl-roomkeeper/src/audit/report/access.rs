@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use roomkeeper_graph::{
     Purpose,
-    audit::chain::{File, Line, decode, split},
+    audit::chain::{File, FileKind, Line, decode, split},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -47,10 +47,7 @@ pub(super) struct Access {
 /// Finds the lines about a person, in the order of their times.
 pub(super) fn find(files: &[File], person: &Person, since: Option<Timestamp>) -> Answer {
     let (mut lines, mut not_read) = (Vec::new(), Vec::new());
-    for file in files {
-        if file.name.ends_with(".manifest.json") || file.name.ends_with(".checkpoints.jsonl") {
-            continue;
-        }
+    for file in files.iter().filter(|file| file.kind() == FileKind::Part) {
         let (whole, rest) = split(&file.bytes);
         for (place, bytes) in (1..).zip(whole) {
             match decode(bytes) {

@@ -9,14 +9,37 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::{lines::Run, statements::Placed};
 use super::{Checkpoint, Damage, Finding, Hash, Manifest, Part, Report, VerifyingKey};
 
-/// A file to be judged. Its name, without a folder, says what it is: `….manifest.json`, `….checkpoints.jsonl` (what the
-/// API server keeps), and anything else is a part of a log.
+/// A file to be judged. Its name says what it is: see [`FileKind`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// Its name, without a folder.
     pub name: String,
     /// What it holds, not compressed.
     pub bytes: Vec<u8>,
+}
+
+/// What a file is, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// `….manifest.json`.
+    Manifest,
+    /// `….checkpoints.jsonl`: what the API server keeps.
+    Checkpoints,
+    /// Anything else: a part of a log.
+    Part,
+}
+
+impl File {
+    /// What it is.
+    pub fn kind(&self) -> FileKind {
+        if self.name.ends_with(".manifest.json") {
+            FileKind::Manifest
+        } else if self.name.ends_with(".checkpoints.jsonl") {
+            FileKind::Checkpoints
+        } else {
+            FileKind::Part
+        }
+    }
 }
 
 /// Scope and writer of a log.
@@ -60,12 +83,10 @@ pub fn verify(files: &[File], keys: &[VerifyingKey]) -> Report {
     let mut case = Case::default();
     let mut parts = Vec::new();
     for file in files {
-        if file.name.ends_with(".manifest.json") {
-            case.read_manifest(file, keys);
-        } else if file.name.ends_with(".checkpoints.jsonl") {
-            case.read_checkpoints(file, keys);
-        } else {
-            parts.push(file);
+        match file.kind() {
+            FileKind::Manifest => case.read_manifest(file, keys),
+            FileKind::Checkpoints => case.read_checkpoints(file, keys),
+            FileKind::Part => parts.push(file),
         }
     }
     let listed = case.judge_statements();

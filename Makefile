@@ -55,7 +55,6 @@ prove-minimisation: prerequisites ## Plant violations of least data in a copy, o
 
 .PHONY: bench
 bench: prerequisites controlplane ## Measure; BENCH=name for one. Figures go to target/bench/
-	$(CARGO) build --locked --release --workspace --bins --features $(REHEARSAL)
 	$(CARGO) build --locked --release --workspace --bins
 	$(CARGO) run --quiet --locked --release -p roomkeeper-e2e --bin bench -- $(BENCH)
 

@@ -70,7 +70,10 @@ def read_manifest(file, data):
 def in_order(statements, name):
     """Statements by their number; neighbours have to belong together."""
     number, previous = 0, ZERO
-    for hash, (s, file, line) in sorted(statements.items(), key=lambda item: (item[1][0][name], item[0])):
+    for hash, (s, file, line) in sorted(statements.items(), key=lambda item: (not item[1][0][name], item[1][0][name], item[0])):
+        if not s[name]:  # The manifest of a copy is in no chain.
+            yield s, file, line
+            continue
         if s[name] == number:
             find("fork", file, line)
         elif s[name] == number + 1 and s["previous"] != previous:

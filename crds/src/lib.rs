@@ -8,6 +8,7 @@
 
 pub mod access_scope;
 pub mod annotation;
+pub mod audit;
 pub mod audit_export;
 pub mod booking_record;
 pub mod calendar_subscription;

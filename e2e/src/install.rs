@@ -19,7 +19,7 @@ pub const WEBHOOK: &str = "system:serviceaccount:roomkeeper-system:roomkeeper-we
 pub const SERVICE_ACCOUNT_GROUPS: [&str; 2] =
     ["system:serviceaccounts", "system:serviceaccounts:roomkeeper-system"];
 
-/// The checkpoints of the audit. The chart grants them by the names of its pods; programs of a test have names of their own.
+/// Checkpoints and copies of the audit. The chart grants the former by the names of its pods; programs of a test have names of their own.
 const AUDIT: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -31,6 +31,21 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: audit-of-tests, namespace: roomkeeper-system}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: audit-of-tests}
+subjects:
+- {kind: ServiceAccount, name: roomkeeper-operator, namespace: roomkeeper-system}
+- {kind: ServiceAccount, name: roomkeeper-webhook, namespace: roomkeeper-system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: audit-copies-of-tests}
+rules:
+- {apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}
+- {apiGroups: [authorization.k8s.io], resources: [subjectaccessreviews], verbs: [create]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: audit-copies-of-tests}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: audit-copies-of-tests}
 subjects:
 - {kind: ServiceAccount, name: roomkeeper-operator, namespace: roomkeeper-system}
 - {kind: ServiceAccount, name: roomkeeper-webhook, namespace: roomkeeper-system}

@@ -12,6 +12,7 @@ pub mod exports;
 pub mod fortnight;
 pub mod helm;
 pub mod install;
+pub mod kubelet;
 pub mod outlook;
 pub mod plugin;
 pub mod programs;

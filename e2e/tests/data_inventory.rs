@@ -21,10 +21,7 @@ use roomkeeper_graph::{
         },
     },
 };
-use roomkeeper_service::audit::{
-    KEY_ENTRY, KEY_SECRET, KEYS_CONFIG_MAP,
-    kept::{config_map, data_key},
-};
+use roomkeeper_service::audit::{KEY_ENTRY, KEY_SECRET, kept::data_key};
 use roomkeeper_webhook_server::queue::{EventItem, Item, LifecycleEvents, LifecycleItem};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};

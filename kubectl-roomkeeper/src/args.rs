@@ -11,7 +11,7 @@ use crate::{
     user::User,
 };
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 ambiguous, 5 not seen done in time, 6 audit damaged";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 ambiguous, 5 not seen done in time, 6 audit damaged or incomplete";
 
 /// Manage Roomkeeper's consents and subscriptions.
 #[derive(Parser)]
@@ -60,7 +60,7 @@ pub(crate) enum Command {
     /// Show or export the register of consents
     #[command(subcommand)]
     Consents(Consents),
-    /// Check exported audit logs, or read from them who was read and what for
+    /// Check audit logs, read from them who was read and what for, or copy them from their writers
     #[command(subcommand)]
     Audit(Audit),
     /// Ask Graph whether subscriptions live, and have the calendars read again
@@ -170,6 +170,8 @@ pub(crate) enum Audit {
     Verify(AuditVerify),
     /// List every access to a person's calendar: when, by whom, what for, which fields
     Report(AuditReport),
+    /// Copy an AccessScope's log straight from every writer, without waiting for the schedule
+    Export(AuditExport),
 }
 
 /// What to check.
@@ -200,6 +202,33 @@ pub(crate) struct AuditReport {
     /// Nothing older than this: a time, a day such as 2026-11-01 (UTC), or how long ago, such as 30d or 12h
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) output: Option<Data>,
+}
+
+/// Which log to copy, and where to.
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("log").required(true))]
+pub(crate) struct AuditExport {
+    /// Name of the AccessScope
+    #[arg(group = "log")]
+    pub(crate) scope: Option<String>,
+    /// The log for what belongs to no AccessScope; for who may read the logs of all namespaces
+    #[arg(long, group = "log")]
+    pub(crate) system: bool,
+    /// Folder for the files; it is made if it is not there
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) to: PathBuf,
+    /// Only what no export has carried away yet, to go with what is at the destination
+    #[arg(long)]
+    pub(crate) pending: bool,
+    /// ServiceAccount whose token is shown to the writers, as NAMESPACE/NAME; without it roomkeeper-auditor in the AccessScope's namespace
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub(crate) service_account: Option<String>,
+    /// Namespace where Roomkeeper is installed
+    #[arg(long, value_name = "NAMESPACE", default_value = "roomkeeper-system")]
+    pub(crate) installation: String,
     /// Output format
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) output: Option<Data>,
@@ -312,6 +341,9 @@ mod tests {
             &["audit", "verify", "--key", "k.pem"],
             &["audit", "verify", "a.jsonl"],
             &["audit", "report", "user1@contoso.example"],
+            &["audit", "export", "contoso"],
+            &["audit", "export", "--to", "folder"],
+            &["audit", "export", "contoso", "--system", "--to", "folder"],
         ] {
             let line = std::iter::once("kubectl roomkeeper").chain(wrong.iter().copied());
             assert!(Args::try_parse_from(line).is_err(), "{wrong:?}");

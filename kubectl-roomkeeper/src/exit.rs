@@ -17,7 +17,7 @@ pub(crate) enum Failure {
     /// What was asked for is on its way and was not seen done in time. Exit code 5.
     #[error("{0}")]
     TimedOut(String),
-    /// Audit logs are damaged or not whole. Exit code 6.
+    /// Audit logs are damaged, or not whole. Exit code 6.
     #[error("{0}")]
     Damaged(String),
 }

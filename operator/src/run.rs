@@ -11,6 +11,7 @@ use roomkeeper_graph::{
 use roomkeeper_service::{
     admin,
     audit::{self, AuditSettings, DaemonAudit, KeyRole, OpenError},
+    audit_copy::{AuditCopies, ListenError},
     audit_export::{Exports, SetupError},
     health::{Gate, Health},
     metrics::{self, GraphMetrics},
@@ -64,6 +65,9 @@ pub enum RunError {
     /// Without an audit log nothing may be sent, so that there is nothing to do.
     #[error(transparent)]
     Audit(#[from] OpenError),
+    /// No copies of the audit can be given.
+    #[error(transparent)]
+    Copies(#[from] ListenError),
     /// The audit cannot be exported.
     #[error(transparent)]
     Exports(#[from] SetupError),
@@ -118,6 +122,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         #[cfg(not(feature = "rehearsal"))]
         let clock = Clock::default();
         let exports = Exports::new(kube.clone(), &audit, settings.allowed_hosts.clone(), &registry)?;
+        let copies = AuditCopies::bind(kube.clone(), &audit).await?;
         let process = Arc::new(Process {
             clock,
             clients: ScopeClients::new(
@@ -138,7 +143,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
             metrics,
         });
         let work = Box::pin(elect(&process, &election_gate, &keys, &shutdown));
-        with_checkpoints(&audit, &exports, &shutdown, work).await;
+        with_audit(&audit, &exports, copies, &shutdown, work).await;
     }
     // The admin listener ends with the same signal.
     if let Ok(Err(error)) = serving.await {
@@ -158,14 +163,16 @@ fn audit_settings(settings: &Settings) -> AuditSettings {
     }
 }
 
-/// Keeps checkpoints of the audit and exports it during the work, and a last checkpoint after it.
-async fn with_checkpoints(
+/// Keeps checkpoints of the audit, exports it and gives copies during the work, and keeps a last checkpoint after it.
+async fn with_audit(
     audit: &DaemonAudit,
     exports: &Exports,
+    copies: AuditCopies,
     shutdown: &CancellationToken,
     work: impl Future<Output = ()>,
 ) {
-    tokio::join!(work, audit.run(shutdown.clone()), exports.run(shutdown.clone()));
+    let copies = copies.run(shutdown.clone());
+    tokio::join!(work, audit.run(shutdown.clone()), exports.run(shutdown.clone()), copies);
     audit.checkpoints.finish().await;
 }
 

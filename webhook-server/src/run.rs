@@ -13,8 +13,10 @@ use roomkeeper_graph::{
 use roomkeeper_service::{
     admin,
     audit::{self, AuditSettings, DaemonAudit, KeyRole, OpenError},
+    audit_copy::AuditCopies,
     audit_export::Exports,
     health::{Gate, Health},
+    https::{self, ServeLimits},
     metrics::{self, GraphMetrics},
     scope_access::{AllowedHosts, ScopeClients},
     shutdown,
@@ -32,7 +34,6 @@ use crate::{
         client_address::TrustedProxies,
         consent::{self, ConsentLimits, ConsentMetrics, ConsentState},
         ingest::{self, IngestLimits, IngestState},
-        serve::{self, ServeLimits},
     },
     keys::{KeyLoader, LoadedKeys, client_state_keys},
     metrics::{ingest::IngestMetrics, queue as queue_metrics},
@@ -106,6 +107,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let exports = Exports::new(parts.client.clone(), &audit, parts.allowed_hosts.clone(), &registry)?;
     let stop = shutdown.clone();
     tasks.spawn("exports of the audit", async move { exports.run(stop).await });
+    let copies = AuditCopies::bind(parts.client.clone(), &audit).await?;
+    tasks.spawn("copies of the audit", copies.run(shutdown.clone()));
     let checkpoints = Arc::clone(&audit.checkpoints);
     let stop = shutdown.clone();
     tasks.spawn("checkpoints of the audit", async move { audit.run(stop).await });
@@ -218,7 +221,7 @@ async fn public(
         fs::read(path).with_context(|| format!("{flag} {}", path.display()))
     };
     let (certificates, key) = (file("--tls-cert", &args.tls_cert)?, file("--tls-key", &args.tls_key)?);
-    let tls = serve::tls_config(&certificates, &key).context("--tls-cert and --tls-key")?;
+    let tls = https::tls_config(&certificates, &key).context("--tls-cert and --tls-key")?;
     let limits = IngestLimits { max_body_bytes: args.max_body_bytes, ..IngestLimits::default() };
     let ingest = IngestState::new(
         Arc::clone(queue) as Arc<dyn Queue>,
@@ -245,8 +248,7 @@ async fn public(
         .await
         .with_context(|| format!("--public-listen {}", args.public_listen))?;
     let address = listener.local_addr().context("--public-listen")?;
-    let server =
-        serve::serve_public(listener, Arc::new(tls), router, ServeLimits::default(), shutdown.clone());
+    let server = https::serve(listener, Arc::new(tls), router, ServeLimits::default(), shutdown.clone());
     Ok((address, server))
 }
 

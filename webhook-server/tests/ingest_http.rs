@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use prometheus::{Registry, TextEncoder};
 use roomkeeper_service::client_state::KeyRing;
+use roomkeeper_service::https::{self, ServeLimits, tls_config};
 use roomkeeper_webhook_server::http::ingest::{IngestLimits, IngestState, OriginCheck, OriginError, router};
-use roomkeeper_webhook_server::http::serve::{ServeLimits, serve_public, tls_config};
 use roomkeeper_webhook_server::metrics::ingest::IngestMetrics;
 use roomkeeper_webhook_server::metrics::queue;
 use roomkeeper_webhook_server::queue::embedded::{EmbeddedQueue, Options};
@@ -105,7 +105,7 @@ async fn serve(setup: Setup) -> Server {
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let task =
-        tokio::spawn(serve_public(listener, Arc::new(tls), router(state), setup.serve, shutdown.clone()));
+        tokio::spawn(https::serve(listener, Arc::new(tls), router(state), setup.serve, shutdown.clone()));
     Server {
         address,
         connector: TlsConnector::from(Arc::new(client)),

@@ -27,6 +27,38 @@ app.kubernetes.io/component: {{ .component }}
 {{- ternary "roomkeeper-ingest" "roomkeeper-webhook" .Values.webhook.split.enabled }}
 {{- end }}
 
+{{/* The pods that keep an audit, by name, under that of their workload and service account. A workload without pods is not in it: a rule
+without a name grants every object of its kind. */}}
+{{- define "roomkeeper.writers" -}}
+{{- $webhook := .Values.webhook }}
+{{- $replicas := dict "roomkeeper-operator" .Values.operator.replicas "roomkeeper-webhook" $webhook.replicas }}
+{{- if $webhook.split.enabled }}
+{{- $replicas = dict "roomkeeper-operator" .Values.operator.replicas
+  "roomkeeper-ingest" $webhook.replicas "roomkeeper-webhook" $webhook.split.workerReplicas }}
+{{- end }}
+{{- range $workload, $count := $replicas }}
+{{- if gt (int $count) 0 }}
+{{ $workload }}:
+{{- range $pod := until (int $count) }}
+- {{ $workload }}-{{ $pod }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Subjects of an entry of rbac.bindings. */}}
+{{- define "roomkeeper.subjects" -}}
+{{- range .groups }}
+- {apiGroup: rbac.authorization.k8s.io, kind: Group, name: {{ quote . }}}
+{{- end }}
+{{- range .users }}
+- {apiGroup: rbac.authorization.k8s.io, kind: User, name: {{ quote . }}}
+{{- end }}
+{{- range .serviceAccounts }}
+- {kind: ServiceAccount, name: {{ .name }}, namespace: {{ .namespace }}}
+{{- end }}
+{{- end }}
+
 {{/* What a pod of the profile "restricted" has to say, and where it may run. */}}
 {{- define "roomkeeper.pod" -}}
 {{- $settings := .settings -}}
@@ -114,6 +146,10 @@ readinessProbe:
 {{- define "roomkeeper.args" -}}
 - --namespace={{ .root.Release.Namespace }}
 - --audit-dir=/var/lib/roomkeeper/audit
+{{- if .root.Values.audit.copies.enabled }}
+{{- /* Pods have this loopback with IPv6 alone as well; port forwarding ends at it. */}}
+- --audit-listen=127.0.0.1:9443
+{{- end }}
 - --admin-listen={{ .root.Values.listenAddress }}:9090
 - --occurrence-horizon-days={{ .root.Values.occurrenceHorizonDays }}
 {{- range .root.Values.watchNamespaces }}

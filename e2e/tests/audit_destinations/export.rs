@@ -121,10 +121,6 @@ impl Checkpoints for Log {
         Ok(chain.next(head, Start::FIRST, exported, Timestamp::now(), &self.key).unwrap().clone())
     }
 
-    async fn uncarried(&self, _: &LogName) -> Result<Vec<String>, CheckpointError> {
-        Ok(Vec::new())
-    }
-
     async fn others(&self, _: &LogName) -> Result<Vec<Known>, CheckpointError> {
         Ok(Vec::new())
     }

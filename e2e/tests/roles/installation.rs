@@ -39,7 +39,7 @@ rbac:
   - {role: bookings-view, namespace: contoso, groups: [bookings-view-people]}
   - {role: scope-admin, namespace: contoso, groups: [scope-admin-people]}
   - {role: support, namespace: contoso, groups: [support-people]}
-  - {role: auditor, namespace: contoso, users: [auditor]}
+  - {role: auditor, namespace: contoso, users: [auditor], serviceAccounts: [{namespace: contoso, name: roomkeeper-auditor}]}
 ";
 
 const SPLIT_VALUES: &str = r#"
@@ -94,24 +94,28 @@ async fn install(plane: &ControlPlane) {
         helm.run(&["install", release, chart, "-n", namespace, "--create-namespace", "-f", file]).unwrap();
     }
     // Roles are in force a moment after they are made, in the order of their arrival.
-    for (role, verb, resource) in [
-        ("view", "get", "accessscopes"),
-        ("edit", "create", "calendarsubscriptions"),
-        ("consents-view", "get", "consentrecords"),
-        ("bookings-view", "get", "bookingrecords"),
-        ("scope-admin", "create", "accessscopes"),
-        ("support", "patch", "consentrecords"),
-        ("auditor", "get", "consentrecords"),
-        ("operator", "patch", "consentrecords"),
-        ("webhook", "create", "consentrecords"),
-        ("ingest", "create", "consentrecords"),
-        ("split-worker", "create", "bookingrecords"),
+    let ours = "roomkeeper.dev";
+    for (role, verb, group, resource, namespace) in [
+        ("view", "get", ours, "accessscopes", BOUND),
+        ("edit", "create", ours, "calendarsubscriptions", BOUND),
+        ("consents-view", "get", ours, "consentrecords", BOUND),
+        ("bookings-view", "get", ours, "bookingrecords", BOUND),
+        ("scope-admin", "create", ours, "accessscopes", BOUND),
+        ("support", "patch", ours, "consentrecords", BOUND),
+        ("auditor", "get", ours, "consentrecords", BOUND),
+        ("auditor", "list", "", "configmaps", install::NAMESPACE),
+        ("auditor-account", "get", ours, "accessscopes/audit", BOUND),
+        ("operator", "patch", ours, "consentrecords", BOUND),
+        ("webhook", "create", ours, "consentrecords", BOUND),
+        ("ingest", "create", ours, "consentrecords", BOUND),
+        ("ingest", "list", "", "configmaps", SPLIT),
+        ("split-worker", "create", ours, "bookingrecords", BOUND),
     ] {
         let client = client(plane, role).await;
-        let asked = attributes("roomkeeper.dev", resource, Some(BOUND), None, verb);
+        let asked = attributes(group, resource, Some(namespace), None, verb);
         let deadline = Instant::now() + DEADLINE;
         while !allowed(&client, asked.clone()).await {
-            assert!(Instant::now() < deadline, "{role} may not {verb} {resource}");
+            assert!(Instant::now() < deadline, "{role} may not {verb} {resource} in {namespace}");
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -127,6 +131,7 @@ pub async fn client(plane: &ControlPlane, role: &str) -> Client {
         "operator" | "webhook" => account(install::NAMESPACE, &format!("roomkeeper-{role}")),
         "ingest" => account(SPLIT, "roomkeeper-ingest"),
         "split-worker" => account(SPLIT, "roomkeeper-webhook"),
+        "auditor-account" => account(BOUND, "roomkeeper-auditor"),
         "garbage-collector" => account("kube-system", "generic-garbage-collector"),
         "namespace-controller" => account("kube-system", "namespace-controller"),
         "admin" => (role.to_owned(), vec!["system:masters".to_owned()]),

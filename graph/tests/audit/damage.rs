@@ -69,13 +69,11 @@ pub(crate) fn damaged(files: &[File]) -> Vec<(String, Vec<File>)> {
             }
         }
     }
-    for pair in [("operator-0", 1), ("operator-0", 2), ("webhook-0", 1)] {
-        let manifest = format!("rooms_contoso.{}.{}.manifest.json", pair.0, pair.1);
-        let last = files.iter().position(|file| file.name == manifest).unwrap();
+    for (last, file) in files.iter().enumerate().filter(|(_, file)| file.kind() == FileKind::Manifest) {
         let before = files[..last].iter().rposition(|file| !is_log(file)).map_or(0, |n| n + 1);
         let mut copy = files.to_vec();
         copy.drain(before..=last);
-        all.push((format!("remove export {} of {}", pair.1, pair.0), copy));
+        all.push((format!("remove the export of {}", file.name), copy));
     }
     for writer in ["operator-0", "webhook-0"] {
         let mut copy = files.to_vec();

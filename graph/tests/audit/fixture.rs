@@ -93,11 +93,36 @@ impl Writer {
 
     /// Exports what is new, two lines a file, and names these other writers.
     pub(crate) fn export(&mut self, others: &[&Writer]) -> Vec<File> {
-        let folder = self.audit.folder(&log());
-        let start = folder.start().unwrap();
+        let start = self.audit.folder(&log()).start().unwrap();
         self.checkpoint(start);
+        let own = std::mem::take(&mut self.since);
+        let before = self.manifest.as_ref();
+        let (number, previous) =
+            before.map_or((1, Hash::ZERO), |before| (before.statement.number + 1, before.hash));
+        let (files, signed) = self.carried(self.exported + 1, (number, previous), own, others);
+        self.manifest = Some(signed);
+        self.exported = self.head().number;
+        self.checkpoint(start);
+        files
+    }
+
+    /// What an auditor is given of the lines from this one on.
+    pub(crate) fn copy(&mut self, first: u64, others: &[&Writer]) -> Vec<File> {
+        let start = self.audit.folder(&log()).start().unwrap();
+        let own = self.checkpoint(start).envelope;
+        self.carried(first, (Manifest::COPY, Hash::ZERO), vec![own], others).0
+    }
+
+    fn carried(
+        &self,
+        mut first: u64,
+        (number, previous): (u64, Hash),
+        own: Vec<String>,
+        others: &[&Writer],
+    ) -> (Vec<File>, Signed<Manifest>) {
+        let folder = self.audit.folder(&log());
         let (mut files, mut parts) = (Vec::new(), Vec::new());
-        let (mut first, end) = (self.exported + 1, self.head().number);
+        let end = self.head().number;
         while first <= end {
             let last = end.min(first + 1);
             let name = format!("{}.{}.{first}-{last}.jsonl", log().folder(), self.name);
@@ -110,24 +135,20 @@ impl Writer {
             checkpoints: w.chain.last().map(|c| c.envelope.clone()).into_iter().collect(),
         };
         let mut writers: Vec<_> = others.iter().map(known).collect();
-        writers.push(Known { writer: self.name.clone(), checkpoints: std::mem::take(&mut self.since) });
-        let before = self.manifest.as_ref();
+        writers.push(Known { writer: self.name.clone(), checkpoints: own });
         let statement = Manifest {
             writer: self.name.clone(),
             scope: SCOPE.into(),
-            number: before.map_or(1, |m| m.statement.number + 1),
-            previous: before.map_or(Hash::ZERO, |m| m.hash),
+            number,
+            previous,
             time: at(self.minute),
             files: parts,
             writers,
         };
         let signed = Signed::new(statement, &key(1)).unwrap();
-        let name = format!("{}.{}.{}.manifest.json", log().folder(), self.name, signed.statement.number);
+        let name = format!("{}.{}.{number}.manifest.json", log().folder(), self.name);
         files.push(File { name, bytes: format!("{}\n", signed.envelope).into_bytes() });
-        self.manifest = Some(signed);
-        self.exported = end;
-        self.checkpoint(start);
-        files
+        (files, signed)
     }
 }
 

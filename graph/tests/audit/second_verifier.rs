@@ -6,6 +6,7 @@ use roomkeeper_graph::audit::chain::{File, Report};
 use tempfile::TempDir;
 
 use super::{
+    copies::{copies, export_and_rest},
     damage::{damaged, with_pending},
     fixture::{judge, key, old_copy, two_writers},
     retention::{last_of, retained},
@@ -83,6 +84,13 @@ async fn both_verifiers_agree() {
     agree("undamaged, with what the API server keeps", &all);
     agree("an old copy that went on", &old_copy().await);
     agree("lines pending", &with_pending().await);
+    agree("copies", &copies().await.0);
+    let rest = export_and_rest().await;
+    agree("an export and a copy of the rest", &rest);
+    agree("a copy of the rest", &rest[4..]);
+    for (what, files) in damaged(&copies().await.0).into_iter().chain(damaged(&rest)).step_by(9) {
+        agree(&format!("copies: {what}"), &files);
+    }
     let (mut retained, start) = retained().await;
     agree("after retention, old exports still there", &retained);
     retained.retain(|file| last_of(file).is_none_or(|last| last >= start.number));

@@ -1,5 +1,6 @@
-//! `audit`: exported logs, checked and read on the auditor's own machine. Nothing is asked of Roomkeeper.
+//! `audit`: logs, checked and read on the auditor's own machine, for which nothing is asked of Roomkeeper; and copied from their writers.
 
+mod export;
 mod files;
 mod report;
 mod verify;
@@ -9,10 +10,11 @@ use jiff::Timestamp;
 
 use crate::args::{Audit, Connection};
 
-/// Verifies, or reports.
+/// Verifies, reports, or copies.
 pub(crate) async fn run(connection: &Connection, request: &Audit) -> anyhow::Result<()> {
     match request {
         Audit::Verify(request) => verify::run(request),
+        Audit::Export(request) => export::run(connection, request).await,
         Audit::Report(request) => report::run(connection, request, Timestamp::now()).await,
     }
 }

@@ -1,6 +1,6 @@
 //! Flags of both daemons.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::ArgAction;
 
@@ -22,6 +22,19 @@ pub struct AuditArgs {
     /// Certificate authorities (PEM) trusted for destinations of the audit's export besides the platform's own.
     #[arg(long, env = "ROOMKEEPER_AUDIT_EXPORT_CA")]
     pub audit_export_ca: Option<PathBuf>,
+    /// Address on the pod's loopback where auditors are given copies of the audit; they reach it through the API server. Nobody is when not given.
+    #[arg(long, env = "ROOMKEEPER_AUDIT_LISTEN", value_parser = loopback)]
+    pub audit_listen: Option<SocketAddr>,
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "expected an address with a port such as 127.0.0.1:9443")?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("expected an address of the loopback".to_owned())
+    }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -56,6 +69,15 @@ mod tests {
         assert!(!parsed.audit_fail_closed);
         assert_eq!(parsed.audit_retention, Some(Duration::from_hours(720)));
         assert!(Program::try_parse_from(["program", "--audit-checkpoint-interval", "0s"]).is_err());
+        for (address, is_good) in
+            [("127.0.0.1:9443", true), ("[::1]:0", true), ("0.0.0.0:9443", false), ("9443", false)]
+        {
+            assert_eq!(
+                Program::try_parse_from(["program", "--audit-listen", address]).is_ok(),
+                is_good,
+                "{address}"
+            );
+        }
         assert!(Program::try_parse_from(["program", "--audit-checkpoint-interval", "-1m"]).is_err());
     }
 }

@@ -24,6 +24,7 @@ use super::{
     key::{self, KeyAccessError, KeyRole},
     others::{self, OthersError},
 };
+use crate::audit_copy::Announced;
 
 /// Longest time that the end of the program is held up for a last checkpoint.
 const LAST: Duration = Duration::from_secs(5);
@@ -125,6 +126,15 @@ impl Checkpoints {
         self.state.lock().await.chains.get(log).and_then(|chain| chain.last().cloned())
     }
 
+    /// Tells beside the checkpoints where copies of the logs are given. Where the API server is away, the next checkpoint does it.
+    pub async fn announce(&self, announced: Announced) {
+        let mut state = self.state.lock().await;
+        state.kept.announced = Some(announced);
+        state.unkept = true;
+        let kept = self.settle(&mut state).await;
+        self.told(kept);
+    }
+
     /// Makes and keeps a checkpoint of each log that grew; the API server being away only delays it.
     ///
     /// # Errors
@@ -211,7 +221,7 @@ impl Checkpoints {
     /// because only the answer to the last write was lost.
     async fn reread(&self, state: &mut State) -> Result<bool, CheckpointError> {
         let mut theirs = self.place.read().await?;
-        if theirs.data == state.kept.data {
+        if theirs.data == state.kept.data && theirs.announced == state.kept.announced {
             state.kept = theirs;
             state.unkept = false;
             return Ok(true);
@@ -223,6 +233,7 @@ impl Checkpoints {
         theirs.data.retain(|key, _| !is_own(key, &self.id));
         let ours = state.kept.data.iter().filter(|(key, _)| is_own(key, &self.id));
         theirs.data.extend(ours.map(|(key, envelope)| (key.clone(), envelope.clone())));
+        theirs.announced = state.kept.announced.clone();
         state.kept = theirs;
         Ok(false)
     }

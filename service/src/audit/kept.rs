@@ -7,26 +7,17 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
+use roomkeeper_crds::audit::{CHECKPOINTS, COPY_CERTIFICATE, COPY_PORT, LABEL, config_map};
 use roomkeeper_graph::audit::chain::{Hash, LogName};
 use serde_json::json;
 
 use super::key::{KeyAccessError, call};
-
-/// Label of the audit's ConfigMaps; of those with checkpoints its value is [`LABEL_VALUE`].
-pub const LABEL: &str = "roomkeeper.dev/audit";
-/// What the label says.
-pub const LABEL_VALUE: &str = "checkpoints";
+use crate::audit_copy::Announced;
 
 /// Field manager of the ConfigMaps.
 const MANAGER: &str = "roomkeeper-audit";
 /// Longest data key of a ConfigMap.
 const KEY_LIMIT: usize = 253;
-
-/// Name of the ConfigMap of the daemon with this identity. It has the checkpoints of every writer that the daemon ever was, so
-/// that the Role can name it.
-pub fn config_map(identity: &str) -> String {
-    format!("roomkeeper-audit-{identity}")
-}
 
 /// Data key of the last checkpoint of a log: the volume's id and the log's folder. Where that is too long, a hash stands in
 /// for the folder; which log it is of, the checkpoint says itself.
@@ -45,6 +36,8 @@ pub(super) fn is_own(key: &str, id: &str) -> bool {
 pub(super) struct Kept {
     /// Envelopes by data key.
     pub(super) data: BTreeMap<String, String>,
+    /// Where the daemon gives copies of its logs, if it does.
+    pub(super) announced: Option<Announced>,
     /// Version that it had; none if it does not exist.
     pub(super) version: Option<String>,
 }
@@ -75,13 +68,20 @@ impl Place {
     /// # Errors
     /// A conflict when somebody else wrote meanwhile.
     pub(super) async fn write(&self, kept: &Kept) -> Result<Kept, KeyAccessError> {
-        // A version that is null is none.
+        let annotations = kept.announced.as_ref().map(|announced| {
+            json!({
+                (COPY_PORT): announced.port.to_string(),
+                (COPY_CERTIFICATE): announced.certificate,
+            })
+        });
+        // A version, or annotations, that are null are none.
         let body = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {
                 "name": self.name,
-                "labels": {LABEL: LABEL_VALUE},
+                "labels": {LABEL: CHECKPOINTS},
+                "annotations": annotations,
                 "resourceVersion": kept.version,
             },
             "data": kept.data,
@@ -94,7 +94,16 @@ impl Place {
 }
 
 fn kept(map: ConfigMap) -> Kept {
-    Kept { data: map.data.unwrap_or_default(), version: map.metadata.resource_version }
+    let annotations = map.metadata.annotations.unwrap_or_default();
+    let announced = || {
+        let port = annotations.get(COPY_PORT)?.parse().ok()?;
+        Some(Announced { port, certificate: annotations.get(COPY_CERTIFICATE)?.clone() })
+    };
+    Kept {
+        announced: announced(),
+        data: map.data.unwrap_or_default(),
+        version: map.metadata.resource_version,
+    }
 }
 
 #[cfg(test)]

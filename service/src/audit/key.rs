@@ -12,18 +12,15 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
+use roomkeeper_crds::audit::{KEYS_CONFIG_MAP, LABEL};
 use roomkeeper_graph::audit::chain::{KeyError, SignError, SigningKey, VerifyingKey};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
-
-use super::kept::LABEL;
 
 /// Name of the Secret.
 pub const KEY_SECRET: &str = "roomkeeper-audit-key";
 /// Data key of the Secret: an Ed25519 key in PEM (PKCS #8), as `openssl genpkey -algorithm ed25519` writes it.
 pub const KEY_ENTRY: &str = "signing.pem";
-/// Name of the ConfigMap with the public keys: data keys are key ids, values PEM. Keys are added and never taken away.
-pub const KEYS_CONFIG_MAP: &str = "roomkeeper-audit-keys";
 
 /// Longest wait for one answer of the API server.
 const TIMEOUT: Duration = Duration::from_secs(15);

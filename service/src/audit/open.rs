@@ -125,7 +125,9 @@ pub async fn open(
     let logs = Arc::new(logs);
     tracing::info!(writer = logs.writer(), logs = chains.len(), "audit open");
     let sink = Arc::new(GuardedAudit::new(Arc::clone(&logs), settings.args.audit_fail_closed));
-    let state = State { chains, kept: known.kept, unkept: false };
+    // What the process before announced is gone with it.
+    let kept = Kept { announced: None, ..known.kept };
+    let state = State { chains, kept, unkept: false };
     let checkpoints = Arc::new(Checkpoints::new(
         logs,
         (client.clone(), settings.namespace.clone()),

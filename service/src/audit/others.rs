@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, api::ListParams};
+use roomkeeper_crds::audit::{CHECKPOINTS, LABEL};
 use roomkeeper_graph::audit::chain::{Checkpoint, EnvelopeError, Known, LogName, Signed, VerifyingKey};
 
 use super::{
-    kept::{LABEL, LABEL_VALUE},
+    kept::data_key,
     key::{KeyAccessError, call},
 };
 
@@ -31,7 +32,8 @@ pub enum OthersError {
     },
 }
 
-/// Every writer of that log but `own`, with the checkpoints that the ConfigMaps of the installation's namespace keep of it.
+/// Every writer of that log but `own`, with the checkpoints that the ConfigMaps of the installation's namespace keep of it. Those of other
+/// logs, known by their data keys, are not looked into: they are as many as there are scopes.
 pub(super) async fn others(
     client: &Client,
     namespace: &str,
@@ -40,7 +42,7 @@ pub(super) async fn others(
     keys: &[VerifyingKey],
 ) -> Result<Vec<Known>, OthersError> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let params = ListParams::default().labels(&format!("{LABEL}={LABEL_VALUE}"));
+    let params = ListParams::default().labels(&format!("{LABEL}={CHECKPOINTS}"));
     let maps = call("ConfigMaps of the audit".to_owned(), "listed", api.list(&params)).await?;
     let kept = maps.items.into_iter().flat_map(|map| {
         let name = map.metadata.name.unwrap_or_default();
@@ -56,7 +58,8 @@ fn of_log(
     keys: &[VerifyingKey],
 ) -> Result<Vec<Known>, OthersError> {
     let mut writers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (map, key, envelope) in kept {
+    let is_of_log = |key: &str| key.split_once('.').is_some_and(|(id, _)| key == data_key(id, log));
+    for (map, key, envelope) in kept.filter(|(_, key, _)| is_of_log(key)) {
         let signed = Signed::<Checkpoint>::open(&envelope, keys).map_err(|cause| OthersError::Envelope {
             map,
             key,
@@ -85,7 +88,7 @@ mod tests {
         let head = Head { number: 3, hash: Hash::of(b"x") };
         let mut chain = CheckpointChain::resume(writer, log(scope), None, head).unwrap();
         let made = chain.next(head, Start::FIRST, 0, Timestamp::UNIX_EPOCH, key).unwrap();
-        (format!("roomkeeper-audit-{writer}"), format!("id.{scope}"), made.envelope.clone())
+        (format!("roomkeeper-audit-{writer}"), data_key("id", &log(scope)), made.envelope.clone())
     }
 
     #[test]
@@ -105,6 +108,9 @@ mod tests {
         assert!(found.iter().all(|known| known.checkpoints.len() == 1));
         let forged = all().chain([checkpoint("e", "rooms/contoso", &other)]);
         let error = of_log(forged, "a", &log("rooms/contoso"), &keys).unwrap_err().to_string();
-        assert!(error.starts_with("ConfigMap roomkeeper-audit-e, key id.rooms/contoso: "), "{error}");
+        assert!(error.starts_with("ConfigMap roomkeeper-audit-e, key id.rooms_contoso: "), "{error}");
+        // What is wrong of another log is found by that log's exports.
+        let elsewhere = all().chain([checkpoint("e", "rooms/another", &other)]);
+        assert_eq!(of_log(elsewhere, "a", &log("rooms/contoso"), &keys).unwrap().len(), 2);
     }
 }

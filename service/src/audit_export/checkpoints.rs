@@ -19,12 +19,6 @@ pub trait Checkpoints: Send + Sync {
     /// It is not certain that it is kept. A later call states the same again, or more.
     async fn state(&self, log: &LogName, exported: u64) -> Result<Signed<Checkpoint>, CheckpointError>;
 
-    /// Envelopes of the log's checkpoints that no manifest has carried yet, as far as they are still known; the oldest first.
-    ///
-    /// # Errors
-    /// They cannot be read.
-    async fn uncarried(&self, log: &LogName) -> Result<Vec<String>, CheckpointError>;
-
     /// Every other writer that is known for the log's scope, with its last checkpoints.
     ///
     /// # Errors

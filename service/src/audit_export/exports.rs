@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client};
 use prometheus::Registry;
@@ -35,6 +36,8 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Wait after a first failure; each further one doubles it, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(30);
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(30);
+/// Logs that are exported at the same time.
+const AT_A_TIME: usize = 8;
 /// Longest wait for the API server.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -124,28 +127,30 @@ impl Exports {
     async fn look(&self) {
         let logs: Vec<_> =
             self.checkpoints.logs().heads().into_keys().filter(|log| log.as_str() != SYSTEM).collect();
-        for log in logs {
-            let scope = match self.scope(&log).await {
-                Ok(scope) => scope,
-                Err(error) => {
-                    tracing::debug!(%log, %error, "whether the audit is to be exported cannot be asked");
-                    continue;
-                }
-            };
-            // A scope that is gone has no destination any more; its log stays where it is.
-            let export =
-                scope.as_ref().and_then(|scope| Some((scope, scope.spec.audit.as_ref()?.export.as_ref()?)));
-            let Some((scope, export)) = export else {
-                self.standings.known().remove(&log);
-                continue;
-            };
-            let memory = self.standings.known().get(&log).cloned().unwrap_or_default();
-            let memory = self.look_at(&log, scope, export, memory, Timestamp::now()).await;
-            self.standings.known().insert(log, memory);
-        }
+        // Several at a time, so that a destination that does not answer holds up few others.
+        stream::iter(logs).for_each_concurrent(AT_A_TIME, |log| self.look_into(log)).await;
         let failing =
             self.standings.known().values().filter(|memory| memory.standing.trouble.is_some()).count();
         self.metrics.failing(failing);
+    }
+
+    async fn look_into(&self, log: LogName) {
+        let scope = match self.scope(&log).await {
+            Ok(scope) => scope,
+            Err(error) => {
+                return tracing::debug!(%log, %error, "whether the audit is to be exported cannot be asked");
+            }
+        };
+        // A scope that is gone has no destination any more; its log stays where it is.
+        let export =
+            scope.as_ref().and_then(|scope| Some((scope, scope.spec.audit.as_ref()?.export.as_ref()?)));
+        let Some((scope, export)) = export else {
+            self.standings.known().remove(&log);
+            return;
+        };
+        let memory = self.standings.known().get(&log).cloned().unwrap_or_default();
+        let memory = self.look_at(&log, scope, export, memory, Timestamp::now()).await;
+        self.standings.known().insert(log, memory);
     }
 
     async fn scope(&self, log: &LogName) -> Result<Option<AccessScope>, String> {
@@ -287,11 +292,6 @@ impl Checkpoints for KeptOutside<'_> {
 
     async fn state(&self, log: &LogName, exported: u64) -> Result<Signed<Checkpoint>, CheckpointError> {
         self.checkpoints.checkpoint(log, Some(exported)).await.map_err(failed)
-    }
-
-    /// Only the last one is known, which the manifest carries anyway.
-    async fn uncarried(&self, _: &LogName) -> Result<Vec<String>, CheckpointError> {
-        Ok(Vec::new())
     }
 
     async fn others(&self, log: &LogName) -> Result<Vec<Known>, CheckpointError> {

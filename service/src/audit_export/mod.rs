@@ -26,7 +26,7 @@ pub use self::{
     exports::{Exports, SetupError},
     kept::{Kept, KeptError, Manifests},
     name::{lines_name, manifest_name, object_folder},
-    plan::{Plan, PlanError, Planned, Situation, plan},
+    plan::{Plan, PlanError, Planned, Situation, copied, plan},
     run::{ExportError, Exported, Exporter},
     schedule::{Schedule, ScheduleError},
     standing::{Standing, Standings},

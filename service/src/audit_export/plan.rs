@@ -63,15 +63,13 @@ pub enum PlanError {
 
 /// Plans the next export of a log.
 ///
-/// `own` are envelopes of this writer's checkpoints that no manifest has carried yet; the one of the situation is added where it is not
-/// among them. `others` are all other writers of the scope.
+/// `others` are all other writers of the scope.
 ///
 /// # Errors
 /// See [`PlanError`].
 pub fn plan<'a>(
     situation: Situation<'a>,
     log: &LogName,
-    own: &[String],
     others: &[Known],
     now: Timestamp,
 ) -> Result<Plan<'a>, PlanError> {
@@ -88,27 +86,39 @@ pub fn plan<'a>(
     if last.is_none() && stated.exported > 0 {
         return Err(PlanError::ManifestGone { scope: stated.scope.clone(), exported: stated.exported });
     }
-    let mut carried = own.to_vec();
-    if !carried.contains(&checkpoint.envelope) {
-        carried.push(checkpoint.envelope.clone());
-    }
-    let mut writers: Vec<Known> =
-        others.iter().filter(|known| known.writer != stated.writer).cloned().collect();
-    writers.push(Known { writer: stated.writer.clone(), checkpoints: carried });
-    writers.sort_by(|a, b| a.writer.cmp(&b.writer));
-    let first = stated.exported.saturating_add(1).max(start.number);
-    let files = parts(log, &stated.writer, first, stated.number);
-    let exported = files.last().map_or(stated.exported, |part| part.last);
+    let first = stated.exported.saturating_add(1);
     let manifest = Manifest {
-        writer: stated.writer.clone(),
-        scope: stated.scope.clone(),
         number: last.map_or(1, |last| last.statement.number.saturating_add(1)),
         previous: last.map_or(Hash::ZERO, |last| last.hash),
-        time: now,
-        files,
-        writers,
+        ..copied(checkpoint, first.max(start.number), log, others, now)
     };
+    let exported = manifest.files.last().map_or(stated.exported, |part| part.last);
     Ok(Plan::New(Planned { manifest, exported }))
+}
+
+/// The manifest of a copy of a log from line `first` on to the last that `checkpoint` states: it belongs to no chain, and nothing counts as
+/// carried away by it.
+pub fn copied(
+    checkpoint: &Signed<Checkpoint>,
+    first: u64,
+    log: &LogName,
+    others: &[Known],
+    now: Timestamp,
+) -> Manifest {
+    let stated = &checkpoint.statement;
+    let mut writers: Vec<Known> =
+        others.iter().filter(|known| known.writer != stated.writer).cloned().collect();
+    writers.push(Known { writer: stated.writer.clone(), checkpoints: vec![checkpoint.envelope.clone()] });
+    writers.sort_by(|a, b| a.writer.cmp(&b.writer));
+    Manifest {
+        writer: stated.writer.clone(),
+        scope: stated.scope.clone(),
+        number: Manifest::COPY,
+        previous: Hash::ZERO,
+        time: now,
+        files: parts(log, &stated.writer, first, stated.number),
+        writers,
+    }
 }
 
 fn parts(log: &LogName, writer: &str, first: u64, end: u64) -> Vec<Part> {
@@ -165,7 +175,7 @@ mod tests {
     fn planned(checkpoint: &Signed<Checkpoint>, last: Option<&Signed<Manifest>>, start: u64) -> Planned {
         let start = Start { number: start, previous: Hash::ZERO };
         let situation = Situation { pending: None, last, checkpoint, start };
-        let Plan::New(planned) = plan(situation, &log(), &[], &[], now()).unwrap() else { panic!() };
+        let Plan::New(planned) = plan(situation, &log(), &[], now()).unwrap() else { panic!() };
         planned
     }
 
@@ -201,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn every_writer_is_named_once_with_the_own_checkpoints() {
+    fn every_writer_is_named_once_with_its_last_checkpoints() {
         let stated = checkpoint(3, 0);
         let situation = Situation { pending: None, last: None, checkpoint: &stated, start: Start::FIRST };
         let known = |writer: &str, checkpoints: &[&str]| Known {
@@ -209,12 +219,19 @@ mod tests {
             checkpoints: checkpoints.iter().map(|one| (*one).to_owned()).collect(),
         };
         let others = [known("webhook-0", &["w"]), known("operator-0", &["stale"]), known("a", &[])];
-        let Plan::New(planned) = plan(situation, &log(), &["early".to_owned()], &others, now()).unwrap()
-        else {
-            panic!()
-        };
-        let own = known("operator-0", &["early", &stated.envelope]);
+        let Plan::New(planned) = plan(situation, &log(), &others, now()).unwrap() else { panic!() };
+        let own = known("operator-0", &[&stated.envelope]);
         assert_eq!(planned.manifest.writers, [known("a", &[]), own, known("webhook-0", &["w"])]);
+    }
+
+    #[test]
+    fn a_copy_goes_from_where_it_is_asked_for_and_is_in_no_chain() {
+        let copy = |first| copied(&checkpoint(9, 7), first, &log(), &[], now());
+        let ranges =
+            |copy: &Manifest| copy.files.iter().map(|part| (part.first, part.last)).collect::<Vec<_>>();
+        let (whole, rest) = (copy(3), copy(8));
+        assert_eq!((ranges(&whole), ranges(&rest), ranges(&copy(10))), (vec![(3, 9)], vec![(8, 9)], vec![]));
+        assert_eq!((rest.number, rest.previous), (Manifest::COPY, Hash::ZERO));
     }
 
     #[test]
@@ -226,7 +243,7 @@ mod tests {
                 Situation { pending: Some(&pending), last: None, checkpoint: &stated, start: Start::FIRST };
             let expected =
                 if exported >= 7 { Plan::Finish } else { Plan::Repeat { manifest: &pending, exported: 7 } };
-            assert_eq!(plan(situation, &log(), &[], &[], now()).unwrap(), expected);
+            assert_eq!(plan(situation, &log(), &[], now()).unwrap(), expected);
         }
     }
 
@@ -234,7 +251,7 @@ mod tests {
     fn without_its_last_manifest_nothing_can_follow() {
         let stated = checkpoint(9, 7);
         let situation = Situation { pending: None, last: None, checkpoint: &stated, start: Start::FIRST };
-        let error = plan(situation, &log(), &[], &[], now()).unwrap_err();
+        let error = plan(situation, &log(), &[], now()).unwrap_err();
         assert!(error.to_string().contains("exported lines up to 7"), "{error}");
     }
 }

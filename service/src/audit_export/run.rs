@@ -90,9 +90,8 @@ impl Exporter<'_> {
             let start = self.folder.start().map_err(ExportError::Log)?;
             let situation =
                 Situation { pending: pending.as_ref(), last: last.as_ref(), checkpoint: &checkpoint, start };
-            let own = self.checkpoints.uncarried(self.log).await?;
             let others = self.checkpoints.others(self.log).await?;
-            match plan(situation, self.log, &own, &others, now)? {
+            match plan(situation, self.log, &others, now)? {
                 Plan::Finish => manifests.finish()?,
                 Plan::Repeat { manifest, exported } => {
                     lines += self.carry(&manifests, manifest, exported).await?;

@@ -10,10 +10,6 @@ use axum::http::{HeaderMap, HeaderName};
 /// In which proxies say for whom they ask.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The other end of the connection; an extension of each request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
-
 /// Addresses with the same first bits, such as `10.0.0.0/8`; an address alone is one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {

@@ -4,4 +4,3 @@ pub mod addin;
 pub mod client_address;
 pub mod consent;
 pub mod ingest;
-pub mod serve;

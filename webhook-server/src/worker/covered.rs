@@ -30,6 +30,8 @@ struct Known {
     versions: HashMap<Key, VecDeque<String>>,
     /// Events whose record may be older than its version says, until they are read again.
     doubted: HashSet<Key>,
+    /// More were doubted than are remembered. From then on every event is: that costs reads, and forgetting a doubt could cost a change.
+    is_all_doubted: bool,
 }
 
 impl Covered {
@@ -45,7 +47,7 @@ impl Covered {
         });
         let key = key(item);
         let known = self.known();
-        if known.doubted.contains(&key) {
+        if known.is_all_doubted || known.doubted.contains(&key) {
             return false;
         }
         let Some(versions) = known.versions.get(&key) else { return recorded };
@@ -58,7 +60,12 @@ impl Covered {
 
     /// The event counts as not read until work on it is done after a read: what its record says may be older than it seems.
     pub(super) fn doubt(&self, item: &EventItem) {
-        self.known().doubted.insert(key(item));
+        let mut known = self.known();
+        known.doubted.insert(key(item));
+        if known.doubted.len() > EVENTS {
+            known.is_all_doubted = true;
+            known.doubted = HashSet::new();
+        }
     }
 
     /// Work on the item was done after a read that gave this head; `None`: the event was not there.
@@ -178,6 +185,16 @@ mod tests {
         assert!(!covered.holds(&item(Some("v2")), Some(&record)));
         covered.read(&item(Some("v2")), Some(&head("v2", EventType::SingleInstance)));
         assert!(covered.holds(&item(Some("v2")), Some(&record)));
+    }
+
+    #[test]
+    fn where_too_many_are_doubted_everyone_is() {
+        let (covered, certain, record) = (Covered::default(), item(Some("v2")), record("v2"));
+        for number in 0..=EVENTS {
+            assert!(covered.holds(&certain, Some(&record)));
+            covered.doubt(&EventItem { event_id: format!("{number}"), ..item(None) });
+        }
+        assert!(!covered.holds(&certain, Some(&record)));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use roomkeeper_graph::http::{Http, HttpSettings};
-use roomkeeper_webhook_server::http::serve::{ServeLimits, serve_public, tls_config};
+use roomkeeper_service::https::{ServeLimits, serve, tls_config};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -98,7 +98,7 @@ impl Authority {
         let pem = certificate.cert.pem();
         let tls = tls_config(pem.as_bytes(), certificate.signing_key.serialize_pem().as_bytes()).unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(serve_public(listener, Arc::new(tls), router, ServeLimits::default(), stop.clone()));
+        tokio::spawn(serve(listener, Arc::new(tls), router, ServeLimits::default(), stop.clone()));
         let settings = HttpSettings {
             extra_ca_pem: Some(pem.clone().into_bytes()),
             connect_timeout: Duration::from_secs(10),

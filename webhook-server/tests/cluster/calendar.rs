@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::{Timestamp, ToSpan as _};
+use least_data::canary;
 use roomkeeper_crds::AccessScope;
 use roomkeeper_graph::{
     BookedEvent, BookedPage, Cause, Decision, Event, EventHead, EventId, EventType, GoneReason, GraphError,
@@ -213,6 +214,11 @@ impl Listing for Lists {
     }
 }
 
+/// What no log may hold.
+pub fn subject(version: u32) -> String {
+    format!("{} {version}", canary::SUBJECT)
+}
+
 /// The event tomorrow, in a version that shows in its change key and subject.
 pub fn event(version: u32) -> Event {
     let start = Timestamp::from_second(Timestamp::now().as_second()).unwrap() + 24.hours();
@@ -227,7 +233,7 @@ pub fn event(version: u32) -> Event {
             is_cancelled: false,
             add_in_value: Some(json!({"version": 1, "resources": [{"id": "room-101"}]}).to_string()),
         },
-        subject: Some(format!("Version {version}")),
+        subject: Some(subject(version)),
         start,
         end: start + 1.hour(),
         is_all_day: false,

@@ -1,6 +1,10 @@
 //! One control plane for all tests, with the chart's CRDs and RBAC.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Mutex, Once},
+    time::Duration,
+};
 
 use kube::Client;
 use roomkeeper_controlplane::ControlPlane;
@@ -13,6 +17,23 @@ pub const INSTALLATION: &str = "roomkeeper-system";
 
 static READY: OnceCell<()> = OnceCell::const_new();
 
+/// Keeps what this process logs, at every level, where the last search for planted strings looks.
+fn keep_log() {
+    static KEPT: Once = Once::new();
+    let Some(keep) = std::env::var_os("ROOMKEEPER_KEEP_WRITTEN").filter(|keep| !keep.is_empty()) else {
+        return;
+    };
+    KEPT.call_once(|| {
+        std::fs::create_dir_all(&keep).unwrap();
+        let file = Path::new(&keep).join(format!("webhook-cluster-{}.log", std::process::id()));
+        let file = std::fs::File::create(file).unwrap();
+        // Other crates' debug logs are not what a daemon is run with.
+        let levels = "info,roomkeeper_graph=trace,roomkeeper_service=trace,roomkeeper_webhook_server=trace";
+        let log = tracing_subscriber::fmt().json().with_env_filter(levels).with_writer(Mutex::new(file));
+        log.init();
+    });
+}
+
 /// Client of the administrator, and of the webhook server's ServiceAccount.
 #[derive(Clone)]
 pub struct Cluster {
@@ -23,6 +44,7 @@ pub struct Cluster {
 
 pub async fn cluster() -> Cluster {
     roomkeeper_service::tls::install_provider();
+    keep_log();
     let plane = ControlPlane::shared().await.unwrap();
     READY
         .get_or_init(|| async {

@@ -14,9 +14,9 @@ use kube::{
 use prometheus::Registry;
 use roomkeeper_crds::{AccessScope, CalendarSubscription, ConsentRecord, name};
 use roomkeeper_graph::audit::{AuditEntry, AuditError, MemoryAudit};
-use roomkeeper_service::scope_access::AllowedHosts;
+use roomkeeper_service::{https::Peer, scope_access::AllowedHosts};
 use roomkeeper_webhook_server::http::{
-    client_address::{Peer, TrustedProxies},
+    client_address::TrustedProxies,
     consent::{ConsentLimits, ConsentMetrics, ConsentState, router},
 };
 use serde_json::{Value, json};

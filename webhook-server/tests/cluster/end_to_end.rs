@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use jiff::{Timestamp, ToSpan as _};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, ResourceExt as _, api::PostParams, core::ObjectMeta};
+use least_data::canary;
 use roomkeeper_controlplane::process::{Program, ScratchDir, Signal, Supervised, scratch_dir};
 use roomkeeper_crds::booking_record::BookingState;
 use roomkeeper_service::client_state::{KeyRing, SECRET_NAME};
@@ -148,7 +149,7 @@ fn event(id: &str, booked: bool) -> Value {
     let mut event = json!({
         "@odata.etag": "W/\"k1\"", "id": id, "iCalUId": "040000008200E0", "changeKey": "k1",
         "lastModifiedDateTime": "2026-11-20T08:00:00.1234567Z", "isOrganizer": true, "type": "singleInstance",
-        "isCancelled": false, "isAllDay": false, "subject": "Budget", "sensitivity": "private",
+        "isCancelled": false, "isAllDay": false, "subject": canary::SUBJECT, "sensitivity": "private",
         "start": time(start), "end": time(start + 1.hour()), "location": {"displayName": "elsewhere"},
         "organizer": {"emailAddress": {"name": "User One", "address": "user1@contoso.example"}},
         "attendees": [{"type": "required", "emailAddress": {"name": "G", "address": "guest@fabrikam.example"}}],

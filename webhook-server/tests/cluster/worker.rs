@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    calendar::{Calendar, Reads, event},
+    calendar::{Calendar, Reads, event, subject},
     cluster::until,
     world::{EVENT, TENANT, USER, World},
 };
@@ -190,7 +190,7 @@ async fn a_booked_event_becomes_a_record_with_exactly_its_fields() {
             "eventId": EVENT, "iCalUId": "040000008200E0", "changeKey": "version-1",
             "dateTimeFrom": time(event.start), "dateTimeTo": time(event.end),
             "lastModifiedDateTime": time(event.head.last_modified),
-            "organizer": "user1@contoso.example", "sensitivity": "normal", "subject": "Version 1",
+            "organizer": "user1@contoso.example", "sensitivity": "normal", "subject": subject(1),
             "singleValueExtendedProperties": {"resources": [{
                 "resourceId": "room-101", "propertyId": property, "manifestId": super::world::MANIFEST,
             }]},

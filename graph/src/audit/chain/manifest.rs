@@ -13,7 +13,7 @@ pub struct Manifest {
     pub writer: String,
     /// `namespace/name` of the `AccessScope`, or `system`.
     pub scope: String,
-    /// 1 for the first export of the log; each next one is one more.
+    /// 1 for the first export of the log; each next one is one more. [`Manifest::COPY`] for a copy.
     pub number: u64,
     /// Hash of the payload of the manifest before; zeros for the first.
     pub previous: Hash,
@@ -47,6 +47,12 @@ pub struct Known {
     pub writer: String,
     /// Envelopes of its checkpoints; none if it never made one.
     pub checkpoints: Vec<String>,
+}
+
+impl Manifest {
+    /// Number of the manifest of a copy: lines that an auditor was given. It is not in the chain of exports, so that no export is missing
+    /// where a copy got lost.
+    pub const COPY: u64 = 0;
 }
 
 impl Statement for Manifest {

@@ -215,17 +215,6 @@ impl Checkpoints for Pod {
         if fault == Fault::After { Err(failed()) } else { Ok(stated) }
     }
 
-    async fn uncarried(&self, _: &LogName) -> Result<Vec<String>, CheckpointError> {
-        Ok(self
-            .register
-            .lock()
-            .unwrap()
-            .get(&self.writer)
-            .map(|last| last.envelope.clone())
-            .into_iter()
-            .collect())
-    }
-
     async fn others(&self, _: &LogName) -> Result<Vec<Known>, CheckpointError> {
         let all = self.register.lock().unwrap();
         let others = all.iter().filter(|(writer, _)| **writer != self.writer);

@@ -33,7 +33,7 @@ use kube::Client;
 use prometheus::{IntCounterVec, Opts, Registry};
 use roomkeeper_crds::AccessScope;
 use roomkeeper_graph::{audit::AuditSink, http::Http};
-use roomkeeper_service::scope_access::AllowedHosts;
+use roomkeeper_service::{https::Peer, scope_access::AllowedHosts};
 use tokio::sync::Semaphore;
 
 use self::{
@@ -44,7 +44,7 @@ use self::{
     register::{Register, RegisterError},
     token::{Expected, Presented, Refused, User},
 };
-use super::client_address::{Peer, TrustedProxies};
+use super::client_address::TrustedProxies;
 
 /// Requests at a time; a consent is a rare thing.
 const MAX_IN_FLIGHT: usize = 64;

@@ -7,12 +7,13 @@ use axum::{Router, routing::post};
 use clap::ValueEnum;
 use http::StatusCode;
 use k8s_openapi::api::core::v1::Secret;
-use roomkeeper_service::{client_state::KeyRing, metrics};
+use roomkeeper_service::{
+    client_state::KeyRing,
+    https::{self, ServeLimits, tls_config},
+    metrics,
+};
 use roomkeeper_webhook_server::{
-    http::{
-        ingest::{self, IngestLimits, IngestState},
-        serve::{ServeLimits, serve_public, tls_config},
-    },
+    http::ingest::{self, IngestLimits, IngestState},
     metrics::ingest::IngestMetrics,
     queue::embedded::{EmbeddedQueue, Options, SyncMode},
 };
@@ -68,7 +69,7 @@ pub(crate) async fn serve(args: ServeAck) -> anyhow::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("ready {}", listener.local_addr()?);
     let shutdown = roomkeeper_service::shutdown::token()?;
-    serve_public(listener, tls, router, ServeLimits::default(), shutdown).await;
+    https::serve(listener, tls, router, ServeLimits::default(), shutdown).await;
     Ok(())
 }
 

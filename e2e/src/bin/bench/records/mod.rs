@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{Span, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Client, ResourceExt as _, api::PostParams};
 use roomkeeper_controlplane::{ControlPlane, StartOptions, apply, process::scratch_dir};
 use roomkeeper_crds::{
@@ -186,7 +187,11 @@ async fn calendar_subscriptions(client: &Client) -> anyhow::Result<Vec<CalendarS
         let mut subscription = api.create(&PostParams::default(), &subscription).await?;
         // As it is once the first notification came: the worker reports that once, not per record.
         subscription.status = Some(CalendarSubscriptionStatus {
-            delivery: Some(Delivery { state: Some(DeliveryState::Receiving), ..Delivery::default() }),
+            delivery: Some(Delivery {
+                state: Some(DeliveryState::Receiving),
+                last_received_at: Some(Time(Timestamp::now())),
+                ..Delivery::default()
+            }),
             ..CalendarSubscriptionStatus::default()
         });
         made.push(subscription);

@@ -131,17 +131,24 @@ fn open<T: Statement>(envelope: &[u8], keys: &[VerifyingKey]) -> Result<Signed<T
     Signed::open(text, keys)
 }
 
-/// Sorts statements, keeps one of each, and looks whether neighbours belong together.
+/// Sorts statements, keeps one of each, and looks whether neighbours belong together. Those without a number, which are the manifests of
+/// copies, belong to no chain and come last.
 fn chain<'a, T>(
     all: &mut Vec<Placed<'a, T>>,
     position: impl Fn(&T) -> (u64, Hash),
     found: &mut Vec<(&'a str, usize, Damage)>,
 ) {
-    all.sort_by_key(|placed| (position(&placed.signed.statement).0, placed.signed.hash, placed.line));
+    all.sort_by_key(|placed| {
+        let number = position(&placed.signed.statement).0;
+        (number == Manifest::COPY, number, placed.signed.hash, placed.line)
+    });
     all.dedup_by_key(|placed| placed.signed.hash);
     let mut before: Option<(u64, Hash)> = None;
     for placed in all.iter() {
         let (number, previous) = position(&placed.signed.statement);
+        if number == Manifest::COPY {
+            continue;
+        }
         match before {
             Some((last, _)) if last == number => found.push((placed.file, placed.line, Damage::Fork)),
             Some((last, hash)) if last.checked_add(1) == Some(number) && hash != previous => {

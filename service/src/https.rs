@@ -1,4 +1,4 @@
-//! The public listener: TLS, and a bound on everything a stranger can hold open.
+//! An HTTPS listener: TLS, and a bound on everything a stranger can hold open.
 //!
 //! HTTP/1.1 only: Graph and browsers speak it, and it leaves no streams, priorities and resets to bound. A connection that
 //! sends no request within the header timeout is closed, whether it is new or kept alive.
@@ -13,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +23,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::client_address::Peer;
+/// The other end of the connection; an extension of each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
 
 /// How much strangers may hold open.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +72,9 @@ pub enum TlsConfigError {
 }
 
 /// TLS settings from a PEM chain (the server's certificate first) and its PEM key.
+///
+/// # Errors
+/// See [`TlsConfigError`].
 pub fn tls_config(certificates: &[u8], key: &[u8]) -> Result<ServerConfig, TlsConfigError> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(certificates)
         .collect::<Result<_, _>>()
@@ -89,7 +95,7 @@ pub fn tls_config(certificates: &[u8], key: &[u8]) -> Result<ServerConfig, TlsCo
 }
 
 /// Serves until `shutdown`, then lets requests in flight end within the drain timeout.
-pub async fn serve_public(
+pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod copies;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -17,6 +19,7 @@ use kube::{
 };
 use prometheus::Registry;
 use roomkeeper_controlplane::{ControlPlane, Way};
+use roomkeeper_crds::audit::{KEYS_CONFIG_MAP, config_map};
 use roomkeeper_graph::{
     Cause,
     audit::{
@@ -25,7 +28,7 @@ use roomkeeper_graph::{
     },
 };
 use roomkeeper_service::{
-    audit::{AuditArgs, AuditSettings, DaemonAudit, KEY_SECRET, KEYS_CONFIG_MAP, KeyRole, kept, open},
+    audit::{AuditArgs, AuditSettings, DaemonAudit, KEY_SECRET, KeyRole, open},
     health::Health,
     tls,
 };
@@ -56,20 +59,35 @@ impl Site {
         self.dir.path().join(identity)
     }
 
+    fn args() -> AuditArgs {
+        AuditArgs {
+            audit_export_folder: None,
+            audit_export_ca: None,
+            audit_listen: None,
+            audit_fail_closed: true,
+            audit_checkpoint_interval: Duration::from_secs(1),
+            audit_retention: None,
+        }
+    }
+
     async fn open_as(&self, client: &Client, identity: &str, role: KeyRole) -> DaemonAudit {
+        self.open_with(client, identity, role, Self::args()).await
+    }
+
+    async fn open_with(
+        &self,
+        client: &Client,
+        identity: &str,
+        role: KeyRole,
+        args: AuditArgs,
+    ) -> DaemonAudit {
         let settings = AuditSettings {
             dir: self.folder(identity),
             identity: identity.to_owned(),
             namespace: self.namespace.clone(),
             role,
             segment: 1_000,
-            args: AuditArgs {
-                audit_export_folder: None,
-                audit_export_ca: None,
-                audit_fail_closed: true,
-                audit_checkpoint_interval: Duration::from_secs(1),
-                audit_retention: None,
-            },
+            args,
         };
         let (registry, gate, never) =
             (Registry::new(), Health::new().gate("audit"), CancellationToken::new());
@@ -79,6 +97,10 @@ impl Site {
 
     async fn operator(&self) -> DaemonAudit {
         self.open_as(&self.admin, "operator-0", KeyRole::Maker).await
+    }
+
+    async fn operator_with(&self, args: AuditArgs) -> DaemonAudit {
+        self.open_with(&self.admin, "operator-0", KeyRole::Maker, args).await
     }
 
     fn maps(&self) -> Api<ConfigMap> {
@@ -96,7 +118,7 @@ impl Site {
 
     /// The kept checkpoints of the operator.
     async fn kept(&self) -> Vec<Checkpoint> {
-        let (keys, data) = (self.keys().await, self.data(&kept::config_map("operator-0")).await);
+        let (keys, data) = (self.keys().await, self.data(&config_map("operator-0")).await);
         data.values().map(|envelope| Signed::open(envelope, &keys).unwrap().statement).collect()
     }
 
@@ -110,7 +132,7 @@ impl Site {
                 File { name, bytes: fs::read(path).unwrap() }
             })
             .collect();
-        let kept = self.data(&kept::config_map("operator-0")).await;
+        let kept = self.data(&config_map("operator-0")).await;
         let bytes = kept.values().flat_map(|envelope| [envelope.as_bytes(), b"\n"].concat()).collect();
         files.push(File { name: "kept.checkpoints.jsonl".into(), bytes });
         let mut report = verify(&files, &self.keys().await);
@@ -282,7 +304,7 @@ async fn what_somebody_removed_or_replaced_is_kept_again() {
     let audit = site.operator().await;
     write(&audit, SCOPE, 1).await;
     audit.checkpoints.keep_all().await.unwrap();
-    let name = kept::config_map("operator-0");
+    let name = config_map("operator-0");
     site.maps().delete(&name, &DeleteParams::default()).await.unwrap();
     write(&audit, SCOPE, 1).await;
     keep(&audit).await;
@@ -344,7 +366,7 @@ async fn a_reader_waits_for_the_key_with_rights_by_name_alone() {
     let operator = site.operator().await;
     operator.checkpoints.keep_all().await.unwrap();
     keep(&audit).await;
-    assert_eq!(site.data(&kept::config_map("webhook-0")).await.len(), 1);
+    assert_eq!(site.data(&config_map("webhook-0")).await.len(), 1);
     drop(audit);
     let audit = site.open_as(&client, "webhook-0", KeyRole::Reader).await;
     assert_eq!(audit.checkpoints.last(&log()).await.unwrap().statement.number, 1);

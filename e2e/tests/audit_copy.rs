@@ -152,7 +152,7 @@ async fn an_auditor_copies_the_log_from_each_pod_and_nobody_else_does() {
     let rest = auditor.export("rest", &[]);
     assert_eq!(rest.code, DAMAGED, "{rest:?}");
     let row = |pod: &str| rest.out.lines().find(|line| line.starts_with(pod)).unwrap().to_owned();
-    assert!(row(OPERATOR).ends_with("copied") && row(WEBHOOK).contains("not copied: "), "{}", rest.out);
+    assert!(row(OPERATOR).ends_with("copied") && row(WEBHOOK).contains("does not answer"), "{}", rest.out);
     drop((operator, kubelet));
     scene.end().await.unwrap();
 }

@@ -10,7 +10,7 @@ use roomkeeper_e2e::programs;
 fn the_golden_files_are_current() {
     let folder = programs::repository().join("docs/command-line");
     let write = std::env::var_os("ROOMKEEPER_WRITE_GOLDENS").is_some();
-    let commands: [(&str, &[&str]); 19] = [
+    let commands: [(&str, &[&str]); 20] = [
         ("roomkeeper-operator", &["--help"]),
         ("roomkeeper-webhook-server", &["--help"]),
         ("kubectl-roomkeeper", &["--help"]),
@@ -22,6 +22,7 @@ fn the_golden_files_are_current() {
         ("kubectl-roomkeeper", &["audit", "--help"]),
         ("kubectl-roomkeeper", &["audit", "verify", "--help"]),
         ("kubectl-roomkeeper", &["audit", "report", "--help"]),
+        ("kubectl-roomkeeper", &["audit", "export", "--help"]),
         ("kubectl-roomkeeper", &["resync", "--help"]),
         ("kubectl-roomkeeper", &["renew", "--help"]),
         ("kubectl-roomkeeper", &["status", "--help"]),

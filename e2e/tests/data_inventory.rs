@@ -9,7 +9,10 @@ use std::{
 
 use jiff::Timestamp;
 use kube::CustomResourceExt;
-use roomkeeper_crds::{AccessScope, BookingRecord, CalendarSubscription, ConsentRecord};
+use roomkeeper_crds::{
+    AccessScope, BookingRecord, CalendarSubscription, ConsentRecord,
+    audit::{KEYS_CONFIG_MAP, config_map},
+};
 use roomkeeper_e2e::programs;
 use roomkeeper_graph::{
     Cause, EventId, MemberClass, Purpose, UserId,

@@ -201,20 +201,21 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Has the API server keep what was made.
+    /// Has the API server keep what was made. Where somebody else wrote, it is written once more over what they left.
     async fn settle(&self, state: &mut State) -> Result<(), CheckpointError> {
         if !state.unkept {
             return Ok(());
         }
-        match self.place.write(&state.kept).await {
-            Ok(kept) => {
-                state.kept = kept;
-                state.unkept = false;
-                Ok(())
+        let mut written = self.place.write(&state.kept).await;
+        if written.as_ref().is_err_and(KeyAccessError::is_conflict) {
+            if self.reread(state).await? {
+                return Ok(());
             }
-            Err(error) if error.is_conflict() && self.reread(state).await? => Ok(()),
-            Err(error) => Err(error.into()),
+            written = self.place.write(&state.kept).await;
         }
+        state.kept = written?;
+        state.unkept = false;
+        Ok(())
     }
 
     /// Somebody else wrote: what is not of this writer is theirs, what is, is this process's. True if all is kept already,
@@ -233,7 +234,7 @@ impl Checkpoints {
         theirs.data.retain(|key, _| !is_own(key, &self.id));
         let ours = state.kept.data.iter().filter(|(key, _)| is_own(key, &self.id));
         theirs.data.extend(ours.map(|(key, envelope)| (key.clone(), envelope.clone())));
-        theirs.announced = state.kept.announced.clone();
+        theirs.announced.clone_from(&state.kept.announced);
         state.kept = theirs;
         Ok(false)
     }

@@ -1,9 +1,9 @@
 //! The way to one writer: a port of its pod through the API server, and in it TLS with the certificate that the writer announced.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::ErrorKind, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Collected, Empty, Limited};
 use hyper::{Request, StatusCode, body::Bytes, header};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
@@ -51,9 +51,17 @@ impl Writer<'_> {
         let stream = forwarder.take_stream(*port).context("the API server gave no stream")?;
         let name = ServerName::try_from(COPY_SERVER_NAME).context("name of the certificate")?;
         let connector = TlsConnector::from(Arc::new(trusting(certificate)?));
-        let tls = self.within(connector.connect(name, stream)).await?;
-        let tls = tls.with_context(|| {
-            format!("port {port} of pod {}: not the listener that its ConfigMap announces", self.pod.name)
+        let tls = self.within(connector.connect(name, stream)).await?.map_err(|error| {
+            let pod = &self.pod.name;
+            match error.kind() {
+                // The kubelet found nobody at the port.
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                    anyhow::anyhow!("port {port} of pod {pod} does not answer")
+                }
+                _ => anyhow::Error::new(error).context(format!(
+                    "port {port} of pod {pod}: not the listener that its ConfigMap announces"
+                )),
+            }
         })?;
         #[expect(
             clippy::disallowed_methods,
@@ -74,7 +82,7 @@ impl Writer<'_> {
             StatusCode::NOT_FOUND => Ok(None),
             status => {
                 let said = self.within(Limited::new(answer.into_body(), REFUSAL).collect()).await?;
-                let said = said.map(|said| said.to_bytes()).unwrap_or_default();
+                let said = said.map(Collected::to_bytes).unwrap_or_default();
                 Err(anyhow::anyhow!("{status}: {}", String::from_utf8_lossy(&said).trim()))
             }
         };

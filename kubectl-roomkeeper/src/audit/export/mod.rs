@@ -80,9 +80,9 @@ pub(super) async fn run(connection: &Connection, request: &AuditExport) -> anyho
     let mut copied = Vec::new();
     let mut troubles = Vec::new();
     for pod in &register.pods {
-        let receiver = Receiver { folder, keys: &register.keys, log: &log, pod: &pod.name };
+        let into = Receiver { folder, keys: &register.keys, log: &log, pod: &pod.name };
         let writer = Writer { pods: &pods, pod, token: &token, limit };
-        match writer.copy(&path, receiver).await {
+        match writer.copy(&path, into).await {
             Ok(Some(received)) => copied.push(received),
             Ok(None) => {}
             Err(error) => troubles.push((pod.name.clone(), format!("{error:#}"))),

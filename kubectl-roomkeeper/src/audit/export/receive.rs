@@ -97,7 +97,8 @@ impl<'a> Receiver<'a> {
         );
         let is_plain = |name: &str| {
             let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-            !name.starts_with('.') && name.ends_with(".jsonl") && name.bytes().all(known)
+            let is_lines = Path::new(name).extension().is_some_and(|ending| ending == "jsonl");
+            is_lines && !name.starts_with('.') && name.bytes().all(known)
         };
         ensure!(
             files.iter().all(|part| is_plain(&part.name)),
@@ -131,14 +132,13 @@ impl Receiving<'_> {
 
     /// Takes what belongs to the current file; the answer is the rest.
     fn lines<'b>(&mut self, bytes: &'b [u8]) -> anyhow::Result<&'b [u8]> {
-        let open = match &mut self.file {
-            Some(open) => open,
-            None => {
-                let Some(part) = self.parts.pop_front() else { bail!("more came than the manifest says") };
-                let file = new(self.receiver.folder, &format!("{}.gz", part.name))?;
-                let out = GzEncoder::new(BufWriter::new(file), Compression::default());
-                self.file.insert(Open { out, left: part.lines })
-            }
+        let open = if let Some(open) = &mut self.file {
+            open
+        } else {
+            let Some(part) = self.parts.pop_front() else { bail!("more came than the manifest says") };
+            let file = new(self.receiver.folder, &format!("{}.gz", part.name))?;
+            let out = GzEncoder::new(BufWriter::new(file), Compression::default());
+            self.file.insert(Open { out, left: part.lines })
         };
         let mut end = bytes.len();
         for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
@@ -180,4 +180,133 @@ impl Receiving<'_> {
 fn closed(open: Open) -> io::Result<()> {
     let file = open.out.finish()?.into_inner()?;
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::MultiGzDecoder;
+    use jiff::Timestamp;
+    use roomkeeper_graph::audit::chain::{CheckpointChain, Hash, Head, Known, SigningKey, Start};
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    const WRITER: &str = "operator-0-0a1b2c3d";
+
+    struct Copied {
+        key: SigningKey,
+        log: LogName,
+        folder: tempfile::TempDir,
+    }
+
+    impl Copied {
+        fn new() -> Self {
+            let pem = SigningKey::generate_pem().unwrap();
+            let key = SigningKey::from_pem(pem.expose_secret().as_bytes()).unwrap();
+            let log = LogName::of_scope("rooms/contoso").unwrap();
+            Self { key, log, folder: tempfile::tempdir().unwrap() }
+        }
+
+        /// Five lines in files of two, changed before it is signed.
+        fn manifest(&self, change: impl FnOnce(&mut Manifest)) -> String {
+            let head = Head { number: 5, hash: Hash::of(b"5") };
+            let mut chain = CheckpointChain::resume(WRITER, self.log.clone(), None, head).unwrap();
+            let stated = chain.next(head, Start::FIRST, 2, Timestamp::UNIX_EPOCH, &self.key).unwrap();
+            let part = |first: u64, last: u64| Part {
+                name: format!("rooms_contoso.{WRITER}.{first}-{last}.jsonl"),
+                first,
+                last,
+                lines: last - first + 1,
+            };
+            let mut manifest = Manifest {
+                writer: WRITER.to_owned(),
+                scope: self.log.to_string(),
+                number: Manifest::COPY,
+                previous: Hash::ZERO,
+                time: Timestamp::UNIX_EPOCH,
+                files: vec![part(1, 2), part(3, 4), part(5, 5)],
+                writers: vec![Known {
+                    writer: WRITER.to_owned(),
+                    checkpoints: vec![stated.envelope.clone()],
+                }],
+            };
+            change(&mut manifest);
+            Signed::new(manifest, &self.key).unwrap().envelope
+        }
+
+        /// Takes an answer in pieces of that length.
+        fn take(&self, answer: &str, length: usize) -> anyhow::Result<Received> {
+            let keys = [self.key.public()];
+            let receiver =
+                Receiver { folder: self.folder.path(), keys: &keys, log: &self.log, pod: "operator-0" };
+            let mut receiving = receiver.begin();
+            for piece in answer.as_bytes().chunks(length) {
+                receiving.take(piece)?;
+            }
+            receiving.end()
+        }
+
+        fn holds(&self, name: &str) -> String {
+            let mut text = String::new();
+            let file = File::open(self.folder.path().join(name)).unwrap();
+            MultiGzDecoder::new(file).read_to_string(&mut text).unwrap();
+            text
+        }
+    }
+
+    #[test]
+    fn lines_are_put_into_the_files_of_the_manifest_however_they_come() {
+        for length in [1, 3, 7, 1_000] {
+            let copied = Copied::new();
+            let answer = format!("{}\na\nb\nc\nd\ne\n", copied.manifest(|_| ()));
+            let received = copied.take(&answer, length).unwrap();
+            let expected = Received { writer: WRITER.to_owned(), lines: 5, last: 5, exported: 2 };
+            assert_eq!(received, expected);
+            let parts = ["1-2", "3-4", "5-5"];
+            let found = parts.map(|part| copied.holds(&format!("rooms_contoso.{WRITER}.{part}.jsonl.gz")));
+            assert_eq!(found, ["a\nb\n", "c\nd\n", "e\n"]);
+            let name = format!("rooms_contoso.{WRITER}.{:020}.manifest.json", 0);
+            assert!(copied.folder.path().join(name).exists());
+        }
+    }
+
+    #[test]
+    fn what_is_not_all_of_the_copy_is_none() {
+        for (lines, said) in [
+            ("", "broke off"),
+            ("a\nb\nc\n", "broke off"),
+            ("a\nb\nc\nd\ne", "broke off"),
+            ("a\nb\nc\nd\ne\nf\n", "more came than the manifest says"),
+        ] {
+            let copied = Copied::new();
+            let answer = format!("{}\n{lines}", copied.manifest(|_| ()));
+            let error = copied.take(&answer, 4).unwrap_err().to_string();
+            assert!(error.contains(said), "{lines:?}: {error}");
+            let name = format!("rooms_contoso.{WRITER}.{:020}.manifest.json", 0);
+            assert!(!copied.folder.path().join(name).exists());
+        }
+        assert!(Copied::new().take("", 1).unwrap_err().to_string().contains("broke off"));
+    }
+
+    #[test]
+    fn a_manifest_is_of_the_writer_that_was_asked_and_names_no_other_place() {
+        let refused = |change: fn(&mut Manifest), said: &str| {
+            let copied = Copied::new();
+            let answer = format!("{}\na\nb\nc\nd\ne\n", copied.manifest(change));
+            let error = copied.take(&answer, 100).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+            assert_eq!(std::fs::read_dir(copied.folder.path()).unwrap().count(), 0);
+        };
+        refused(|manifest| "rooms/other".clone_into(&mut manifest.scope), "the log of rooms/other");
+        refused(|manifest| "webhook-0-0a1b2c3d".clone_into(&mut manifest.writer), "its own copy");
+        refused(|manifest| manifest.number = 1, "its own copy");
+        refused(|manifest| "../../x.jsonl".clone_into(&mut manifest.files[0].name), "none of an export");
+        refused(|manifest| ".x.jsonl".clone_into(&mut manifest.files[0].name), "none of an export");
+        refused(|manifest| "keys.pem".clone_into(&mut manifest.files[0].name), "none of an export");
+        let (copied, other) = (Copied::new(), Copied::new());
+        let error = copied.take(&format!("{}\n", other.manifest(|_| ())), 100).unwrap_err().to_string();
+        assert!(error.starts_with("the manifest of the copy "), "{error}");
+    }
 }

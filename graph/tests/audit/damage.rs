@@ -69,11 +69,14 @@ pub(crate) fn damaged(files: &[File]) -> Vec<(String, Vec<File>)> {
             }
         }
     }
-    for (last, file) in files.iter().enumerate().filter(|(_, file)| file.kind() == FileKind::Manifest) {
+    let manifests: Vec<usize> =
+        (0..files.len()).filter(|at| files[*at].kind() == FileKind::Manifest).collect();
+    // Nobody tells of the export that was made last, but what the API server keeps.
+    for &last in &manifests[..manifests.len() - 1] {
         let before = files[..last].iter().rposition(|file| !is_log(file)).map_or(0, |n| n + 1);
         let mut copy = files.to_vec();
         copy.drain(before..=last);
-        all.push((format!("remove the export of {}", file.name), copy));
+        all.push((format!("remove the export of {}", files[last].name), copy));
     }
     for writer in ["operator-0", "webhook-0"] {
         let mut copy = files.to_vec();

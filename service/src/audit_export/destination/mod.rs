@@ -3,6 +3,7 @@
 mod credential;
 mod store;
 mod target;
+mod told;
 
 pub use self::{
     credential::{Credential, CredentialError, Trust},

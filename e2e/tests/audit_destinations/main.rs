@@ -11,6 +11,7 @@ mod exchanges;
 mod export;
 mod heard;
 mod install;
+mod redirects;
 mod server;
 mod service_account;
 

@@ -1,5 +1,6 @@
 //! Where exports go: a folder, a bucket of S3 or a container of Azure Blob Storage.
 
+mod connector;
 mod credential;
 mod store;
 mod target;

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use object_store::{
-    Certificate, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig,
+    ObjectStore, ObjectStoreExt as _, RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
     azure::MicrosoftAzureBuilder,
     local::LocalFileSystem,
@@ -15,6 +15,7 @@ use url::Url;
 
 use super::{
     Credential, Target, Trust,
+    connector::Connector,
     told::{Exchange, told},
 };
 
@@ -108,7 +109,7 @@ pub fn open(target: &Target, credential: &Credential, settings: &StoreSettings) 
                 .with_bucket_name(bucket)
                 .with_region(region)
                 .with_endpoint(origin(endpoint))
-                .with_client_options(options(settings)?)
+                .with_http_connector(Connector::new(settings)?)
                 .with_retry(retry(settings));
             let builder = match credential {
                 Credential::AccessKey { id, secret, session } => {
@@ -136,7 +137,7 @@ pub fn open(target: &Target, credential: &Credential, settings: &StoreSettings) 
                 .with_account(account)
                 .with_container_name(container)
                 .with_endpoint(origin(endpoint))
-                .with_client_options(options(settings)?)
+                .with_http_connector(Connector::new(settings)?)
                 .with_retry(retry(settings));
             let builder = match credential {
                 Credential::AccountKey(key) => builder.with_access_key(key.expose_secret()),
@@ -170,23 +171,6 @@ pub fn open(target: &Target, credential: &Credential, settings: &StoreSettings) 
 
 fn origin(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
-}
-
-fn options(settings: &StoreSettings) -> Result<ClientOptions, StoreError> {
-    let mut options = ClientOptions::new()
-        .with_allow_http(false)
-        .with_timeout(settings.request_timeout)
-        .with_connect_timeout(Duration::from_secs(10));
-    if let Some(pem) = &settings.extra_ca_pem {
-        let all = Certificate::from_pem_bundle(pem).map_err(|_| StoreError::ExtraCa)?;
-        if all.is_empty() {
-            return Err(StoreError::ExtraCa);
-        }
-        for one in all {
-            options = options.with_root_certificate(one);
-        }
-    }
-    Ok(options)
 }
 
 fn retry(settings: &StoreSettings) -> RetryConfig {

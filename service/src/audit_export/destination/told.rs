@@ -14,23 +14,30 @@ pub(super) struct Exchange {
     with: &'static str,
     /// What its owner has to do where it is refused.
     fix: &'static str,
+    /// Fields that say where it takes place.
+    place: &'static str,
 }
+
+/// Fields that say where the storage is.
+const PLACE: &str = "spec.audit.export.destination (endpoint; for S3 region too)";
 
 impl Exchange {
     /// `None` where no token is exchanged.
     pub(super) fn of(credential: &Credential) -> Option<Self> {
         let Credential::Identity { account, trust, .. } = credential else { return None };
-        let (with, fix) = match trust {
+        let (with, fix, place) = match trust {
             Trust::Role { .. } => (
                 "the STS",
                 "let the role of its annotation eks.amazonaws.com/role-arn trust the cluster's issuer with the audience sts.amazonaws.com and this ServiceAccount as subject",
+                "spec.audit.export.destination (endpoint; for AWS region)",
             ),
             Trust::Application { .. } => (
                 "Entra",
                 "give the application of its annotation azure.workload.identity/client-id a federated credential with the cluster's issuer, the audience api://AzureADTokenExchange and this ServiceAccount as subject",
+                "spec.endpoints.authority",
             ),
         };
-        Some(Self { account: account.clone(), with, fix })
+        Some(Self { account: account.clone(), with, fix, place })
     }
 }
 
@@ -61,17 +68,19 @@ pub(super) fn told(error: &object_store::Error, exchange: Option<&Exchange>) -> 
                     let cause = not_exchanged(exchange, &all, &text);
                     format!("ServiceAccount {}: its token was not exchanged: {cause}", exchange.account)
                 }
-                None => answered(&text).map_or_else(
-                    || transport(&all, &text, "the storage"),
-                    |answer| format!("the storage answered {answer}"),
-                ),
+                None => redirected(&text, "the storage", PLACE)
+                    .or_else(|| answered(&text).map(|answer| format!("the storage answered {answer}")))
+                    .unwrap_or_else(|| transport(&all, &text, "the storage")),
             }
         }
     }
 }
 
 fn not_exchanged(exchange: &Exchange, all: &[&(dyn Error + 'static)], text: &str) -> String {
-    let Exchange { with, fix, .. } = exchange;
+    let Exchange { with, fix, place, .. } = exchange;
+    if let Some(said) = redirected(text, with, place) {
+        return said;
+    }
     match answered(text) {
         // What its owner has done wrong; the rest is tried again, and comes right by itself.
         Some(answer) if answer.starts_with('4') && !answer.starts_with("429") => {
@@ -82,6 +91,17 @@ fn not_exchanged(exchange: &Exchange, all: &[&(dyn Error + 'static)], text: &str
         None if text.contains("Invalid AssumeRole") => format!("what answered is not {with}"),
         None => transport(all, text, with),
     }
+}
+
+/// That `whom` redirects, and in which field of the AccessScope that is put right. Not where to: whoever answered must not choose what
+/// a person reads and copies.
+fn redirected(text: &str, whom: &str, place: &str) -> Option<String> {
+    let status = match answered(text) {
+        Some(answer) if answer.starts_with('3') => format!(" ({answer})"),
+        None if text.contains("redirect without LOCATION") => String::new(),
+        _ => return None,
+    };
+    Some(format!("{whom} redirects{status}, and redirects are not followed: name where it lies in {place}"))
 }
 
 /// Status of an answer, with the code that S3 or Entra gives; nothing else of it.

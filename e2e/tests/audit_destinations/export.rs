@@ -72,40 +72,40 @@ impl Log {
     pub(crate) fn write_key(&self, path: &Path) {
         fs::write(path, self.key.public().to_pem()).unwrap();
     }
+}
 
-    /// Reads every object of the destination into a folder, with a client of its own.
-    pub(crate) async fn bring_home(&self, target: &Target, settings: &StoreSettings, home: &Path) {
-        let ca = object_store::Certificate::from_pem(settings.extra_ca_pem.as_ref().unwrap()).unwrap();
-        let options = ClientOptions::new().with_root_certificate(ca);
-        let (store, prefix): (Box<dyn ObjectStore>, &String) = match target {
-            Target::S3 { bucket, prefix, region, endpoint } => {
-                let builder = AmazonS3Builder::new()
-                    .with_bucket_name(bucket)
-                    .with_region(region)
-                    .with_endpoint(endpoint.as_str())
-                    .with_access_key_id("AKIAEXAMPLE")
-                    .with_secret_access_key("secret");
-                (Box::new(builder.with_client_options(options).build().unwrap()), prefix)
-            }
-            Target::Azure { container, prefix, endpoint, .. } => {
-                let builder = MicrosoftAzureBuilder::new()
-                    .with_account(ACCOUNT)
-                    .with_container_name(container)
-                    .with_endpoint(endpoint.to_string())
-                    .with_access_key(account_key(1));
-                (Box::new(builder.with_client_options(options).build().unwrap()), prefix)
-            }
-            Target::Folder { .. } => panic!("a folder is at home"),
-        };
-        let prefix = object_store::path::Path::from(prefix.as_str());
-        let all: Vec<_> = store.list(Some(&prefix)).try_collect().await.unwrap();
-        for one in all {
-            let bytes = store.get(&one.location).await.unwrap().bytes().await.unwrap();
-            let below: Vec<_> = one.location.prefix_match(&prefix).unwrap().collect();
-            let path = below.iter().fold(home.to_owned(), |path, part| path.join(part.as_ref()));
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, bytes).unwrap();
+/// Reads every object of the destination into a folder, with a client of its own.
+pub(crate) async fn bring_home(target: &Target, settings: &StoreSettings, home: &Path) {
+    let ca = object_store::Certificate::from_pem(settings.extra_ca_pem.as_ref().unwrap()).unwrap();
+    let options = ClientOptions::new().with_root_certificate(ca);
+    let (store, prefix): (Box<dyn ObjectStore>, &String) = match target {
+        Target::S3 { bucket, prefix, region, endpoint, .. } => {
+            let builder = AmazonS3Builder::new()
+                .with_bucket_name(bucket)
+                .with_region(region)
+                .with_endpoint(endpoint.as_str())
+                .with_access_key_id("AKIAEXAMPLE")
+                .with_secret_access_key("secret");
+            (Box::new(builder.with_client_options(options).build().unwrap()), prefix)
         }
+        Target::Azure { container, prefix, endpoint, .. } => {
+            let builder = MicrosoftAzureBuilder::new()
+                .with_account(ACCOUNT)
+                .with_container_name(container)
+                .with_endpoint(endpoint.to_string())
+                .with_access_key(account_key(1));
+            (Box::new(builder.with_client_options(options).build().unwrap()), prefix)
+        }
+        Target::Folder { .. } => panic!("a folder is at home"),
+    };
+    let prefix = object_store::path::Path::from(prefix.as_str());
+    let all: Vec<_> = store.list(Some(&prefix)).try_collect().await.unwrap();
+    for one in all {
+        let bytes = store.get(&one.location).await.unwrap().bytes().await.unwrap();
+        let below: Vec<_> = one.location.prefix_match(&prefix).unwrap().collect();
+        let path = below.iter().fold(home.to_owned(), |path, part| path.join(part.as_ref()));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
     }
 }
 

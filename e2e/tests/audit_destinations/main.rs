@@ -3,10 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-mod authority;
+mod account;
+mod aws;
+mod daemon;
+mod entra;
+mod exchanges;
 mod export;
+mod heard;
 mod install;
+mod redirects;
 mod server;
+mod service_account;
 
 use std::{
     collections::BTreeMap,
@@ -24,8 +31,7 @@ use roomkeeper_service::{
 };
 
 use self::{
-    authority::Authority,
-    export::Log,
+    export::{Log, bring_home},
     server::{ACCOUNT, Server, account_key},
 };
 
@@ -33,30 +39,26 @@ fn settings(server: &Server) -> StoreSettings {
     StoreSettings { extra_ca_pem: Some(fs::read(&server.identity.ca).unwrap()), ..StoreSettings::default() }
 }
 
-fn allowed(server: &Server) -> AllowedHosts {
-    AllowedHosts::new([format!("127.0.0.1:{}", server.port)]).unwrap()
-}
-
-fn s3(server: &Server, url: &str) -> Target {
-    let destination = Destination {
+/// A destination of a storage at that port.
+fn destination(url: &str, port: u16) -> Destination {
+    let is_s3 = url.starts_with("s3:");
+    let path = if is_s3 { String::new() } else { format!("/{ACCOUNT}") };
+    Destination {
         url: url.to_owned(),
-        endpoint: Some(format!("https://127.0.0.1:{}", server.port)),
-        region: Some("eu-central-1".to_owned()),
+        endpoint: Some(format!("https://127.0.0.1:{port}{path}")),
+        region: is_s3.then(|| "eu-central-1".to_owned()),
         secret_name: Some("s".to_owned()),
         service_account_name: None,
-    };
-    Target::new(&destination, &allowed(server), None).unwrap()
+    }
 }
 
-fn azure(server: &Server, url: &str) -> Target {
-    let destination = Destination {
-        url: url.to_owned(),
-        endpoint: Some(format!("https://127.0.0.1:{}/{ACCOUNT}", server.port)),
-        region: None,
-        secret_name: Some("s".to_owned()),
-        service_account_name: None,
-    };
-    Target::new(&destination, &allowed(server), None).unwrap()
+fn target(destination: &Destination, port: u16) -> Target {
+    let allowed = AllowedHosts::new([format!("127.0.0.1:{port}")]).unwrap();
+    Target::new(destination, &allowed, None).unwrap()
+}
+
+fn at(server: &Server, url: &str) -> Target {
+    target(&destination(url, server.port), server.port)
 }
 
 fn secret(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
@@ -96,8 +98,13 @@ fn verdicts(folder: &Path, key: &Path) -> (i32, i32) {
     (plugin.status.code().unwrap(), script.status.code().unwrap())
 }
 
-/// Exports twice, carries everything home, and has it judged, whole and damaged.
-async fn exported_and_judged(target: &Target, credential: &Credential, settings: &StoreSettings) {
+/// Exports twice, carries everything home from where it can be read, and has it judged, whole and damaged.
+async fn exported_and_judged(
+    target: &Target,
+    credential: &Credential,
+    settings: &StoreSettings,
+    read: &Target,
+) {
     let store = open(target, credential, settings).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(dir.path());
@@ -106,7 +113,7 @@ async fn exported_and_judged(target: &Target, credential: &Credential, settings:
         log.export(&store).await.unwrap();
     }
     let home = tempfile::tempdir().unwrap();
-    log.bring_home(target, settings, home.path()).await;
+    bring_home(read, settings, home.path()).await;
     let key = dir.path().join("key.pem");
     log.write_key(&key);
     let names: Vec<String> = files(home.path());
@@ -136,22 +143,6 @@ fn files(home: &Path) -> Vec<String> {
     names
 }
 
-/// A token that the authority does not take.
-async fn another_token_is_not_exchanged(
-    target: &Target,
-    credential: &Credential,
-    settings: &StoreSettings,
-    token: &Path,
-) {
-    fs::write(token, "another").unwrap();
-    let store = open(target, credential, settings).unwrap();
-    let error = store.put("a/b", vec![1]).await.unwrap_err();
-    assert_eq!(
-        error.cause,
-        "the service account's token was not exchanged: its cloud answered 401 Unauthorized"
-    );
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn to_s3() {
     tls::install_provider();
@@ -159,11 +150,11 @@ async fn to_s3() {
     let client = server.client().unwrap();
     let made = client.put(server.url("contoso-audit")).send().await.unwrap();
     assert!(made.status().is_success(), "{}", made.status());
-    let target = s3(&server, "s3://contoso-audit/roomkeeper/prod");
-    exported_and_judged(&target, &access_key(&target), &settings(&server)).await;
+    let target = at(&server, "s3://contoso-audit/roomkeeper/prod");
+    exported_and_judged(&target, &access_key(&target), &settings(&server), &target).await;
 
     // A bucket that is not there, and a certificate that nobody vouches for.
-    let target = s3(&server, "s3://elsewhere");
+    let target = at(&server, "s3://elsewhere");
     let store = open(&target, &access_key(&target), &settings(&server)).unwrap();
     let error = store.put("a/b", vec![1]).await.unwrap_err();
     assert_eq!(error.cause, "the bucket, container or folder does not exist");
@@ -173,61 +164,20 @@ async fn to_s3() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn to_s3_with_the_token_of_a_service_account() {
-    tls::install_provider();
-    let server = Server::s3().await.unwrap();
-    let client = server.client().unwrap();
-    client.put(server.url("contoso-audit")).send().await.unwrap().error_for_status().unwrap();
-    let target = s3(&server, "s3://contoso-audit");
-    let dir = tempfile::tempdir().unwrap();
-    let token = dir.path().join("token");
-    fs::write(&token, authority::ASSERTION).unwrap();
-    let role = BTreeMap::from([("eks.amazonaws.com/role-arn".to_owned(), authority::ROLE.to_owned())]);
-    let credential = Credential::of_service_account(&target, "sa", &role, &token).unwrap();
-    // moto's own STS reads the request's body only, and this request is in its query.
-    let authority = Authority::start(&server.identity).await.unwrap();
-    let settings = StoreSettings { sts: Some(authority.url.clone()), ..settings(&server) };
-    exported_and_judged(&target, &credential, &settings).await;
-
-    another_token_is_not_exchanged(&target, &credential, &settings, &token).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn to_azure() {
     tls::install_provider();
     let server = Server::azure(false).await.unwrap();
     server.make_container("logs").unwrap();
-    let target = azure(&server, &format!("az://{ACCOUNT}/logs/roomkeeper"));
+    let target = at(&server, &format!("az://{ACCOUNT}/logs/roomkeeper"));
     let key = |key: &str| Credential::of_secret(&target, "s", &secret(&[("accountKey", key)])).unwrap();
-    exported_and_judged(&target, &key(&account_key(1)), &settings(&server)).await;
+    exported_and_judged(&target, &key(&account_key(1)), &settings(&server), &target).await;
 
     // Another account's key, and a container that is not there.
     let store = open(&target, &key(&account_key(2)), &settings(&server)).unwrap();
     let error = store.put("a/b", vec![1]).await.unwrap_err();
     assert!(error.cause.starts_with("the storage refuses it (403)"), "{error}");
-    let target = azure(&server, &format!("az://{ACCOUNT}/elsewhere"));
+    let target = at(&server, &format!("az://{ACCOUNT}/elsewhere"));
     let store = open(&target, &key(&account_key(1)), &settings(&server)).unwrap();
     let error = store.put("a/b", vec![1]).await.unwrap_err();
     assert_eq!(error.cause, "the bucket, container or folder does not exist");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn to_azure_with_the_token_of_a_service_account() {
-    tls::install_provider();
-    let server = Server::azure(true).await.unwrap();
-    server.make_container("logs").unwrap();
-    let authority = Authority::start(&server.identity).await.unwrap();
-    let target = azure(&server, &format!("az://{ACCOUNT}/logs"));
-    let dir = tempfile::tempdir().unwrap();
-    let token = dir.path().join("token");
-    fs::write(&token, authority::ASSERTION).unwrap();
-    let annotations = BTreeMap::from([
-        ("azure.workload.identity/client-id".to_owned(), authority::CLIENT.to_owned()),
-        ("azure.workload.identity/tenant-id".to_owned(), authority::TENANT.to_owned()),
-    ]);
-    let credential = Credential::of_service_account(&target, "sa", &annotations, &token).unwrap();
-    let settings = StoreSettings { authority: Some(authority.url.clone()), ..settings(&server) };
-    exported_and_judged(&target, &credential, &settings).await;
-
-    another_token_is_not_exchanged(&target, &credential, &settings, &token).await;
 }

@@ -29,6 +29,8 @@ pub enum Credential {
     Sas(SecretString),
     /// A token of a service account that the storage's cloud trusts.
     Identity {
+        /// Name of the service account.
+        account: String,
         /// File with the token; read again whenever the cloud is asked, so it may be renewed.
         token: PathBuf,
         /// Whom the cloud takes its holder for.
@@ -142,7 +144,7 @@ impl Credential {
                 tenant: needed("azure.workload.identity/tenant-id")?,
             },
         };
-        Ok(Self::Identity { token: token.to_owned(), trust })
+        Ok(Self::Identity { account: account.to_owned(), token: token.to_owned(), trust })
     }
 }
 
@@ -156,6 +158,7 @@ mod tests {
             prefix: String::new(),
             region: "r".to_owned(),
             endpoint: "https://s3.example".parse().unwrap(),
+            sts: "https://s3.example".parse().unwrap(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Where exports go: a folder, a bucket of S3 or a container of Azure Blob Storage.
 
+mod connector;
 mod credential;
 mod store;
 mod target;
+mod told;
 
 pub use self::{
     credential::{Credential, CredentialError, Trust},

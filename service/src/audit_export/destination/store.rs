@@ -4,17 +4,20 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use object_store::{
-    Certificate, ClientOptions, ObjectStore, ObjectStoreExt as _, RetryConfig,
+    ObjectStore, ObjectStoreExt as _, RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
     azure::MicrosoftAzureBuilder,
-    client::{HttpError, HttpErrorKind},
     local::LocalFileSystem,
     path::Path,
 };
 use secrecy::ExposeSecret as _;
 use url::Url;
 
-use super::{Credential, Target, Trust};
+use super::{
+    Credential, Target, Trust,
+    connector::Connector,
+    told::{Exchange, told},
+};
 
 /// What takes objects.
 #[async_trait]
@@ -47,8 +50,6 @@ pub struct StoreSettings {
     pub retry_timeout: Duration,
     /// Origin at which tokens of a service account are exchanged for those of Entra; `None`: the public cloud's.
     pub authority: Option<Url>,
-    /// Origin at which tokens of a service account are exchanged for those of AWS; `None`: that of the region.
-    pub sts: Option<Url>,
 }
 
 impl Default for StoreSettings {
@@ -58,7 +59,6 @@ impl Default for StoreSettings {
             request_timeout: Duration::from_mins(1),
             retry_timeout: Duration::from_mins(2),
             authority: None,
-            sts: None,
         }
     }
 }
@@ -67,6 +67,7 @@ impl Default for StoreSettings {
 pub struct Store {
     objects: Box<dyn ObjectStore>,
     prefix: Path,
+    exchange: Option<Exchange>,
 }
 
 impl fmt::Debug for Store {
@@ -103,12 +104,12 @@ pub fn open(target: &Target, credential: &Credential, settings: &StoreSettings) 
                 .map_err(|_| StoreError::Settings { cause: "the folder is not there" })?;
             (Box::new(files.with_fsync(true)), "")
         }
-        Target::S3 { bucket, prefix, region, endpoint } => {
+        Target::S3 { bucket, prefix, region, endpoint, sts } => {
             let builder = AmazonS3Builder::new()
                 .with_bucket_name(bucket)
                 .with_region(region)
                 .with_endpoint(origin(endpoint))
-                .with_client_options(options(settings)?)
+                .with_http_connector(Connector::new(settings)?)
                 .with_retry(retry(settings));
             let builder = match credential {
                 Credential::AccessKey { id, secret, session } => {
@@ -120,16 +121,11 @@ pub fn open(target: &Target, credential: &Credential, settings: &StoreSettings) 
                         None => builder,
                     }
                 }
-                Credential::Identity { token, trust: Trust::Role { arn } } => {
-                    let builder = builder
-                        .with_config(AmazonS3ConfigKey::WebIdentityTokenFile, token.display().to_string())
-                        .with_config(AmazonS3ConfigKey::RoleArn, arn)
-                        .with_config(AmazonS3ConfigKey::RoleSessionName, "roomkeeper");
-                    match &settings.sts {
-                        Some(sts) => builder.with_config(AmazonS3ConfigKey::StsEndpoint, origin(sts)),
-                        None => builder,
-                    }
-                }
+                Credential::Identity { token, trust: Trust::Role { arn }, .. } => builder
+                    .with_config(AmazonS3ConfigKey::WebIdentityTokenFile, token.display().to_string())
+                    .with_config(AmazonS3ConfigKey::RoleArn, arn)
+                    .with_config(AmazonS3ConfigKey::RoleSessionName, "roomkeeper")
+                    .with_config(AmazonS3ConfigKey::StsEndpoint, origin(sts)),
                 _ => return Err(StoreError::OtherCredential),
             };
             let s3 =
@@ -141,7 +137,7 @@ pub fn open(target: &Target, credential: &Credential, settings: &StoreSettings) 
                 .with_account(account)
                 .with_container_name(container)
                 .with_endpoint(origin(endpoint))
-                .with_client_options(options(settings)?)
+                .with_http_connector(Connector::new(settings)?)
                 .with_retry(retry(settings));
             let builder = match credential {
                 Credential::AccountKey(key) => builder.with_access_key(key.expose_secret()),
@@ -151,7 +147,7 @@ pub fn open(target: &Target, credential: &Credential, settings: &StoreSettings) 
                     })?;
                     builder.with_sas_authorization(pairs)
                 }
-                Credential::Identity { token, trust: Trust::Application { client, tenant } } => {
+                Credential::Identity { token, trust: Trust::Application { client, tenant }, .. } => {
                     let builder = builder
                         .with_client_id(client)
                         .with_tenant_id(tenant)
@@ -170,28 +166,11 @@ pub fn open(target: &Target, credential: &Credential, settings: &StoreSettings) 
             (Box::new(azure), prefix)
         }
     };
-    Ok(Store { objects, prefix: Path::from(prefix) })
+    Ok(Store { objects, prefix: Path::from(prefix), exchange: Exchange::of(credential) })
 }
 
 fn origin(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
-}
-
-fn options(settings: &StoreSettings) -> Result<ClientOptions, StoreError> {
-    let mut options = ClientOptions::new()
-        .with_allow_http(false)
-        .with_timeout(settings.request_timeout)
-        .with_connect_timeout(Duration::from_secs(10));
-    if let Some(pem) = &settings.extra_ca_pem {
-        let all = Certificate::from_pem_bundle(pem).map_err(|_| StoreError::ExtraCa)?;
-        if all.is_empty() {
-            return Err(StoreError::ExtraCa);
-        }
-        for one in all {
-            options = options.with_root_certificate(one);
-        }
-    }
-    Ok(options)
 }
 
 fn retry(settings: &StoreSettings) -> RetryConfig {
@@ -203,70 +182,11 @@ impl Put for Store {
     async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), UploadError> {
         let path = name.split('/').fold(self.prefix.clone(), Path::join);
         let put = self.objects.put(&path, bytes.into()).await;
-        put.map(drop).map_err(|error| UploadError { name: name.to_owned(), cause: told(&error) })
+        put.map(drop).map_err(|error| {
+            let cause = told(&error, self.exchange.as_ref());
+            UploadError { name: name.to_owned(), cause }
+        })
     }
-}
-
-/// An error in words. The library's own text quotes URLs, and with them shared access signatures, and what the storage answered, and
-/// with that parts of what was signed.
-fn told(error: &object_store::Error) -> String {
-    match error {
-        object_store::Error::PermissionDenied { .. } => {
-            "the storage refuses it (403): the credential lacks the permission to write there".to_owned()
-        }
-        object_store::Error::Unauthenticated { .. } => {
-            "the storage does not accept the credential (401)".to_owned()
-        }
-        object_store::Error::NotFound { .. } => "the bucket, container or folder does not exist".to_owned(),
-        other => {
-            let all = chain(other);
-            let text: String = all.iter().flat_map(|one| [one.to_string(), "\n".to_owned()]).collect();
-            let code = between(&text, "<Code>", "</Code>").map(|code| format!(" {code}")).unwrap_or_default();
-            match between(&text, "status code: ", ":").or_else(|| between(&text, "status code: ", "\n")) {
-                // Objects are put; what is posted exchanges a token.
-                Some(status) if text.contains("performing POST") || text.contains("token request") => {
-                    format!(
-                        "the service account's token was not exchanged: its cloud answered {status}{code}"
-                    )
-                }
-                Some(status) => format!("the storage answered {status}{code}"),
-                None => transport(&all, &text.to_lowercase()).to_owned(),
-            }
-        }
-    }
-}
-
-/// What kept a request from its answer.
-fn transport(chain: &[&(dyn std::error::Error + 'static)], text: &str) -> &'static str {
-    let kind = chain.iter().find_map(|one| one.downcast_ref::<HttpError>()).map(HttpError::kind);
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    match kind {
-        Some(HttpErrorKind::Timeout) => "the storage did not answer in time",
-        // Finer kinds are told by the words of the libraries below alone.
-        Some(_) if has(&["certificate"]) => {
-            "the storage's certificate is not trusted: give its authority to the daemons"
-        }
-        Some(_) if has(&["dns error", "lookup address"]) => "the storage's host is not known",
-        Some(_) => "the storage cannot be reached",
-        None if has(&["assumerole"]) => {
-            "the service account's token was not exchanged: what answered is no STS"
-        }
-        None if has(&["token file"]) => "the service account's token cannot be read",
-        None if has(&["no space"]) => "no space is left",
-        None if has(&["permission denied", "read-only"]) => "the folder may not be written to",
-        None => "the storage did not take it",
-    }
-}
-
-fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
-    let found = text.split_once(before)?.1.split_once(after)?.0.trim();
-    // Figures and words of the storage's own; anything longer could be what was sent.
-    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b' ';
-    (!found.is_empty() && found.len() <= 48 && found.bytes().all(is_word)).then_some(found)
-}
-
-fn chain<'a>(error: &'a (dyn std::error::Error + 'static)) -> Vec<&'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source()).collect()
 }
 
 #[cfg(test)]
@@ -309,25 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_storage_answers_is_told_by_status_and_code() {
-        let answered =
-            |text: &str| told(&object_store::Error::Generic { store: "S3", source: text.to_owned().into() });
-        assert_eq!(
-            answered(
-                "Error performing PUT https://h/?sig=x in 1ms - Server returned non-2xx status code: 400 Bad Request: <Error><Code>InvalidArgument</Code><AWSAccessKeyId>canary</AWSAccessKeyId></Error>"
-            ),
-            "the storage answered 400 Bad Request InvalidArgument"
-        );
-        assert_eq!(answered("No space left on device (os error 28)"), "no space is left");
-    }
-
-    #[test]
     fn a_credential_of_another_storage_is_refused() {
         let target = Target::S3 {
             bucket: "b".to_owned(),
             prefix: String::new(),
             region: "r".to_owned(),
             endpoint: "https://s3.example".parse().unwrap(),
+            sts: "https://s3.example".parse().unwrap(),
         };
         for credential in [Credential::None, Credential::AccountKey("x".into())] {
             let error = open(&target, &credential, &StoreSettings::default()).unwrap_err();

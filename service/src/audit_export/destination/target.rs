@@ -28,6 +28,8 @@ pub enum Target {
         region: String,
         /// Origin of the API; the bucket is the first part of the path.
         endpoint: Url,
+        /// Origin at which tokens of a service account are exchanged.
+        sts: Url,
     },
     /// A container.
     Azure {
@@ -78,6 +80,18 @@ pub enum TargetError {
 const ENDPOINT: &str = "spec.audit.export.destination.endpoint";
 const URL: &str = "spec.audit.export.destination.url";
 
+/// Domains of AWS, one for each partition: commercial and GovCloud, China, European sovereign cloud, and the isolated ones. Source:
+/// `dnsSuffix` in `partitions.json` of the AWS SDKs.
+const AWS: [&str; 7] = [
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "c2s.ic.gov",
+    "sc2s.sgov.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+];
+
 impl Target {
     /// Checks a destination. `folder` is the one below which folders may be; without it, none may.
     ///
@@ -107,7 +121,8 @@ impl Target {
                 let own = format!("https://s3.{region}.amazonaws.com");
                 let endpoint = endpoint(destination, &own, hosts)?;
                 let (bucket, prefix, region) = (bucket.to_owned(), clean(prefix), region.to_owned());
-                Ok(Self::S3 { bucket, prefix, region, endpoint })
+                let sts = sts(&endpoint, &region)?;
+                Ok(Self::S3 { bucket, prefix, region, endpoint, sts })
             }
             "az" => {
                 let (account, rest) = rest.split_once('/').ok_or(invalid)?;
@@ -161,6 +176,18 @@ fn endpoint(destination: &Destination, own: &str, hosts: &AllowedHosts) -> Resul
     Ok(url)
 }
 
+/// Where a storage exchanges tokens: AWS has a host of its own for that in each region; what else speaks S3, as MinIO and Ceph do, has
+/// it at the same origin. So a token goes nowhere but to whom the destination is anyway, whose host is allowed.
+fn sts(endpoint: &Url, region: &str) -> Result<Url, TargetError> {
+    let host = endpoint.host_str().unwrap_or_default();
+    let is_of = |domain: &&str| host.strip_suffix(*domain).is_some_and(|rest| rest.ends_with('.'));
+    let Some(domain) = AWS.iter().find(|domain| is_of(domain)) else { return Ok(endpoint.clone()) };
+    Url::parse(&format!("https://sts.{region}.{domain}")).map_err(|_| TargetError::Invalid {
+        field: "region",
+        fix: "write the region of the bucket, such as eu-central-1",
+    })
+}
+
 /// What can be part of a host's name.
 fn is_label(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -201,6 +228,7 @@ mod tests {
                 prefix: "a/b".to_owned(),
                 region: "eu-central-1".to_owned(),
                 endpoint: Url::parse("https://s3.eu-central-1.amazonaws.com").unwrap(),
+                sts: Url::parse("https://sts.eu-central-1.amazonaws.com").unwrap(),
             }
         );
         let target = Target::new(&destination("az://acc/box"), &hosts("acc.blob.core.windows.net"), None);
@@ -233,6 +261,34 @@ mod tests {
         );
         one.endpoint = Some("http://minio.example:9000".to_owned());
         assert!(Target::new(&one, &hosts("minio.example:9000"), None).is_err());
+    }
+
+    #[test]
+    fn tokens_are_exchanged_at_the_destinations_own_sts() {
+        for (endpoint, region, expected) in [
+            // MinIO and Ceph; the name of a stranger that looks like AWS.
+            ("https://minio.example:9000", "eu-central-1", "https://minio.example:9000/"),
+            ("https://s3.evilamazonaws.com", "us-east-1", "https://s3.evilamazonaws.com/"),
+            ("https://amazonaws.com.evil.example", "us-east-1", "https://amazonaws.com.evil.example/"),
+            // AWS: GovCloud with FIPS, a VPC's endpoint, China.
+            (
+                "https://s3-fips.us-gov-west-1.amazonaws.com",
+                "us-gov-west-1",
+                "https://sts.us-gov-west-1.amazonaws.com/",
+            ),
+            (
+                "https://bucket.vpce-1a2b-3c.s3.us-east-1.vpce.amazonaws.com",
+                "us-east-1",
+                "https://sts.us-east-1.amazonaws.com/",
+            ),
+            (
+                "https://s3.cn-north-1.amazonaws.com.cn",
+                "cn-north-1",
+                "https://sts.cn-north-1.amazonaws.com.cn/",
+            ),
+        ] {
+            assert_eq!(sts(&endpoint.parse().unwrap(), region).unwrap().as_str(), expected);
+        }
     }
 
     #[test]

@@ -140,6 +140,9 @@ async fn by_the_worker(
     index.listed().await;
     let record_names = RecordNames::new(vec![NAMESPACE.to_owned()]);
     tokio::spawn(record_names.clone().watch(client.clone(), stop.clone()));
+    // What the records of the turn before cost is no part of this one.
+    let listed = async || Ok(record_names.listed().then_some(()));
+    wait::until("the names of the records", Duration::from_mins(1), listed).await?;
     let memory = Arc::new(Memory { scope: scope()?, subscriptions: subscriptions.to_vec() });
     let worker = Worker::new(WorkerParts {
         queue: Arc::clone(&queue) as Arc<dyn roomkeeper_webhook_server::queue::Queue>,

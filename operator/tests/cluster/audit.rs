@@ -1,6 +1,6 @@
 //! An audit that cannot be written, and one that can be again.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use roomkeeper_crds::{
@@ -19,8 +19,10 @@ use crate::{
 async fn writer(operator: &Operator) -> PathBuf {
     until("the writer's folder", async || {
         let all = fs::read_dir(&operator.audit).map_err(|error| error.to_string())?;
-        let mut folders = all.map(|one| one.unwrap().path()).filter(|path| path.is_dir());
-        folders.next().ok_or_else(|| "none".to_owned())
+        // Beside it is one for tokens, whose name begins with a dot.
+        let is_writers =
+            |path: &PathBuf| path.is_dir() && !path.file_name().unwrap().as_bytes().starts_with(b".");
+        all.map(|one| one.unwrap().path()).find(is_writers).ok_or_else(|| "none".to_owned())
     })
     .await
 }

@@ -1,6 +1,8 @@
 //! What daemons and the kubectl plugin agree on about the audit: what is kept of it in the installation's namespace, and how an auditor gets
 //! a copy of a scope's log from each writer.
 
+use std::collections::BTreeMap;
+
 /// Label of the audit's ConfigMaps; of those with checkpoints its value is [`CHECKPOINTS`].
 pub const LABEL: &str = "roomkeeper.dev/audit";
 
@@ -21,6 +23,29 @@ pub fn config_map(identity: &str) -> String {
 /// The daemon whose ConfigMap is called that.
 pub fn identity(config_map: &str) -> Option<&str> {
     config_map.strip_prefix(CONFIG_MAP)
+}
+
+/// How a daemon's listener for copies is found and known again: two annotations of its ConfigMap of checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Port on the pod's loopback.
+    pub port: u16,
+    /// Its certificate in PEM.
+    pub certificate: String,
+}
+
+impl Announced {
+    /// What these annotations say; `None` where no copies are given.
+    pub fn read(annotations: Option<&BTreeMap<String, String>>) -> Option<Self> {
+        let port = annotations?.get(COPY_PORT)?.parse().ok()?;
+        Some(Self { port, certificate: annotations?.get(COPY_CERTIFICATE)?.clone() })
+    }
+
+    /// The annotations that say it.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let port = (COPY_PORT.to_owned(), self.port.to_string());
+        [port, (COPY_CERTIFICATE.to_owned(), self.certificate.clone())].into()
+    }
 }
 
 /// Annotation of a daemon's ConfigMap of checkpoints: port, on the pod's loopback, where copies are given.

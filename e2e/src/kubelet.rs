@@ -19,7 +19,6 @@ use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
-    task::JoinHandle,
 };
 use tokio_tungstenite::{
     accept_hdr_async,
@@ -28,6 +27,7 @@ use tokio_tungstenite::{
         handshake::server::{ErrorResponse, Request, Response},
     },
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{install, tls_listener::TlsListener};
 
@@ -38,13 +38,7 @@ const DATA: u8 = 0;
 /// A node with its kubelet. It ends with the value.
 pub struct Kubelet {
     client: Client,
-    serving: JoinHandle<()>,
-}
-
-impl Drop for Kubelet {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
+    _serving: AbortOnDropHandle<()>,
 }
 
 impl Kubelet {
@@ -65,7 +59,7 @@ impl Kubelet {
                 });
             }
         });
-        let this = Self { client: client.clone(), serving };
+        let this = Self { client: client.clone(), _serving: AbortOnDropHandle::new(serving) };
         let nodes: Api<Node> = Api::all(client.clone());
         let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}});
         nodes.create(&PostParams::default(), &serde_json::from_value(node)?).await.context("make a node")?;

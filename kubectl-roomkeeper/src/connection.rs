@@ -1,5 +1,7 @@
 //! From kubectl's flags to a client.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use kube::{
     Client, Config,
@@ -12,6 +14,11 @@ use crate::{
 };
 
 impl Connection {
+    /// Longest time without an answer; `None` waits for ever.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        Some(self.request_timeout).filter(|limit| !limit.is_zero())
+    }
+
     /// The cluster, and the namespaces that the flags and the context name.
     pub(crate) async fn cluster(&self) -> anyhow::Result<Cluster> {
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
@@ -28,7 +35,7 @@ impl Connection {
             config.auth_info.impersonate_groups =
                 (!self.impersonate_groups.is_empty()).then(|| self.impersonate_groups.clone());
         }
-        let limit = Some(self.request_timeout).filter(|limit| !limit.is_zero());
+        let limit = self.limit();
         config.read_timeout = limit;
         config.connect_timeout = limit;
         let place = match &self.namespace {

@@ -4,7 +4,7 @@
 //! sends no request within the header timeout is closed, whether it is new or kept alive.
 
 use axum::Router;
-use axum::http::Request;
+use axum::http::{HeaderMap, Request, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -26,6 +26,27 @@ use tower::ServiceExt as _;
 /// The other end of the connection; an extension of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
+
+/// Why a request has no bearer token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoBearer {
+    /// No `Authorization: Bearer` header, or several.
+    Missing,
+    /// The header is no text.
+    Malformed,
+}
+
+/// The one bearer token of a request.
+///
+/// # Errors
+/// See [`NoBearer`].
+pub fn bearer(headers: &HeaderMap) -> Result<&str, NoBearer> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (all.next(), all.next()) else { return Err(NoBearer::Missing) };
+    let value = value.to_str().map_err(|_| NoBearer::Malformed)?;
+    let (scheme, token) = value.split_once(' ').ok_or(NoBearer::Missing)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(NoBearer::Missing) }
+}
 
 /// How much strangers may hold open.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,8 @@ use axum::{
 };
 use jiff::{SignedDuration, Timestamp};
 use roomkeeper_e2e::{programs, tls_listener::TlsListener};
-use tokio::{sync::Mutex, task::JoinHandle};
+use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 use url::form_urlencoded;
 use uuid::Uuid;
 
@@ -47,13 +48,7 @@ struct Cloud {
 pub(crate) struct Aws {
     pub(crate) port: u16,
     pub(crate) exchanges: Arc<Exchanges>,
-    serving: JoinHandle<std::io::Result<()>>,
-}
-
-impl Drop for Aws {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
+    _serving: AbortOnDropHandle<std::io::Result<()>>,
 }
 
 impl Aws {
@@ -72,7 +67,8 @@ impl Aws {
         });
         let router = Router::new().fallback(answer).with_state(cloud);
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { port, exchanges, serving })
+        let serving = AbortOnDropHandle::new(serving);
+        Ok(Self { port, exchanges, _serving: serving })
     }
 }
 

@@ -14,7 +14,7 @@ use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use roomkeeper_e2e::{certificates::ServerIdentity, tls_listener::TlsListener};
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use url::{Url, form_urlencoded};
 use uuid::Uuid;
 
@@ -37,13 +37,7 @@ struct Endpoint {
 pub(crate) struct Entra {
     pub(crate) url: Url,
     pub(crate) exchanges: Arc<Exchanges>,
-    serving: JoinHandle<std::io::Result<()>>,
-}
-
-impl Drop for Entra {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
+    _serving: AbortOnDropHandle<std::io::Result<()>>,
 }
 
 impl Entra {
@@ -54,7 +48,8 @@ impl Entra {
         let endpoint = Arc::new(Endpoint { prover, exchanges: Arc::clone(&exchanges) });
         let router = Router::new().route("/{tenant}/oauth2/v2.0/token", post(token)).with_state(endpoint);
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { url: format!("https://{address}").parse()?, exchanges, serving })
+        let serving = AbortOnDropHandle::new(serving);
+        Ok(Self { url: format!("https://{address}").parse()?, exchanges, _serving: serving })
     }
 }
 

@@ -24,7 +24,7 @@ use roomkeeper_service::{
     tls,
 };
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use super::{
@@ -35,13 +35,7 @@ use super::{
 struct Host {
     port: u16,
     asked: Arc<AtomicUsize>,
-    serving: JoinHandle<std::io::Result<()>>,
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
+    _serving: AbortOnDropHandle<std::io::Result<()>>,
 }
 
 impl Host {
@@ -58,7 +52,8 @@ impl Host {
             std::future::ready(answer(&request))
         });
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { port, asked, serving }
+        let serving = AbortOnDropHandle::new(serving);
+        Self { port, asked, _serving: serving }
     }
 
     fn asked(&self) -> usize {

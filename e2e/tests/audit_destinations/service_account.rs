@@ -98,13 +98,30 @@ impl Case<'_> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn to_s3_with_the_token_of_a_service_account() {
+/// A cloud of AWS, and an account that it trusts.
+async fn with_sts() -> (Server, Account, Aws) {
     tls::install_provider();
     heard::listen();
     let server = Server::s3().await.unwrap();
     let account = Account::new(&role()).await.unwrap();
     let aws = Aws::start(&server, account.prover(aws::AUDIENCE)).await.unwrap();
+    (server, account, aws)
+}
+
+/// A cloud of Azure with its container, and an account that Entra trusts.
+async fn with_entra() -> (Server, Account, Entra) {
+    tls::install_provider();
+    heard::listen();
+    let server = Server::azure(true).await.unwrap();
+    server.make_container("logs").unwrap();
+    let account = Account::new(&application()).await.unwrap();
+    let entra = Entra::start(&server.identity, account.prover(entra::AUDIENCE)).await.unwrap();
+    (server, account, entra)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_s3_with_the_token_of_a_service_account() {
+    let (server, account, aws) = with_sts().await;
     let url = format!("s3://{}/prod", aws::BUCKET);
     let destination = with_account(destination(&url, aws.port));
     let target = target(&destination, aws.port);
@@ -121,11 +138,7 @@ async fn to_s3_with_the_token_of_a_service_account() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_sts_refuses_is_told_with_its_fix_and_without_a_secret() {
-    tls::install_provider();
-    heard::listen();
-    let server = Server::s3().await.unwrap();
-    let account = Account::new(&role()).await.unwrap();
-    let aws = Aws::start(&server, account.prover(aws::AUDIENCE)).await.unwrap();
+    let (server, account, aws) = with_sts().await;
     let destination = with_account(destination(&format!("s3://{}", aws::BUCKET), aws.port));
     let target = target(&destination, aws.port);
     let settings = settings(&server);
@@ -146,12 +159,7 @@ async fn what_an_sts_refuses_is_told_with_its_fix_and_without_a_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_azure_with_the_token_of_a_service_account() {
-    tls::install_provider();
-    heard::listen();
-    let server = Server::azure(true).await.unwrap();
-    server.make_container("logs").unwrap();
-    let account = Account::new(&application()).await.unwrap();
-    let entra = Entra::start(&server.identity, account.prover(entra::AUDIENCE)).await.unwrap();
+    let (server, account, entra) = with_entra().await;
     let url = format!("az://{}/logs", server::ACCOUNT);
     let destination = with_account(destination(&url, server.port));
     let target = target(&destination, server.port);
@@ -162,12 +170,7 @@ async fn to_azure_with_the_token_of_a_service_account() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_entra_refuses_is_told_with_its_fix_and_without_a_secret() {
-    tls::install_provider();
-    heard::listen();
-    let server = Server::azure(true).await.unwrap();
-    server.make_container("logs").unwrap();
-    let account = Account::new(&application()).await.unwrap();
-    let entra = Entra::start(&server.identity, account.prover(entra::AUDIENCE)).await.unwrap();
+    let (server, account, entra) = with_entra().await;
     let destination = with_account(destination(&format!("az://{}/logs", server::ACCOUNT), server.port));
     let target = target(&destination, server.port);
     let settings = StoreSettings { authority: Some(entra.url.clone()), ..settings(&server) };

@@ -12,6 +12,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use roomkeeper_crds::audit::Announced;
 use roomkeeper_graph::audit::chain::{
     ChainedAudit, Checkpoint, CheckpointChain, Head, Known, LogName, NotContinued, SignError, Signed,
     SigningKey, Start, VerifyingKey,
@@ -24,7 +25,6 @@ use super::{
     key::{self, KeyAccessError, KeyRole},
     others::{self, OthersError},
 };
-use crate::audit_copy::Announced;
 
 /// Longest time that the end of the program is held up for a last checkpoint.
 const LAST: Duration = Duration::from_secs(5);

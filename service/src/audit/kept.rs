@@ -7,12 +7,11 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
-use roomkeeper_crds::audit::{CHECKPOINTS, COPY_CERTIFICATE, COPY_PORT, LABEL, config_map};
+use roomkeeper_crds::audit::{Announced, CHECKPOINTS, LABEL, config_map};
 use roomkeeper_graph::audit::chain::{Hash, LogName};
 use serde_json::json;
 
 use super::key::{KeyAccessError, call};
-use crate::audit_copy::Announced;
 
 /// Field manager of the ConfigMaps.
 const MANAGER: &str = "roomkeeper-audit";
@@ -68,12 +67,7 @@ impl Place {
     /// # Errors
     /// A conflict when somebody else wrote meanwhile.
     pub(super) async fn write(&self, kept: &Kept) -> Result<Kept, KeyAccessError> {
-        let annotations = kept.announced.as_ref().map(|announced| {
-            json!({
-                (COPY_PORT): announced.port.to_string(),
-                (COPY_CERTIFICATE): announced.certificate,
-            })
-        });
+        let annotations = kept.announced.as_ref().map(Announced::annotations);
         // A version, or annotations, that are null are none.
         let body = json!({
             "apiVersion": "v1",
@@ -94,13 +88,8 @@ impl Place {
 }
 
 fn kept(map: ConfigMap) -> Kept {
-    let annotations = map.metadata.annotations.unwrap_or_default();
-    let announced = || {
-        let port = annotations.get(COPY_PORT)?.parse().ok()?;
-        Some(Announced { port, certificate: annotations.get(COPY_CERTIFICATE)?.clone() })
-    };
     Kept {
-        announced: announced(),
+        announced: Announced::read(map.metadata.annotations.as_ref()),
         data: map.data.unwrap_or_default(),
         version: map.metadata.resource_version,
     }

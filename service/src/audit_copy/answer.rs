@@ -10,14 +10,14 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::UserInfo;
 use kube::Client;
 use roomkeeper_crds::audit::{COPY_SYSTEM_PATH, copy_path};
 use roomkeeper_graph::audit::{
     AuditEntry, AuditSink as _, Cause,
-    chain::{Folder, Hash, LogName, SYSTEM, Signed},
+    chain::{Folder, Hash, LogName, Manifest, SYSTEM, Signed},
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -26,10 +26,8 @@ use super::review::{ReviewError, may, who};
 use crate::{
     audit::{Checkpoints, GuardedAudit},
     audit_export::copied,
+    https::bearer,
 };
-
-/// Lines that are read at a time.
-const CHUNK: u64 = 5_000;
 
 #[derive(Clone)]
 pub(super) struct Answering {
@@ -132,14 +130,12 @@ impl Answering {
         let manifest = copied(&checkpoint, first, &log, &others, Timestamp::now());
         let manifest = Signed::new(manifest, &key).map_err(|error| unavailable(&error))?;
         tracing::info!(%log, %reader, first, last = stated.number, "gives a copy of the audit");
-        Ok(response(&manifest.envelope, logs.folder(&log), first, stated.number))
+        Ok(response(manifest, logs.folder(&log)))
     }
 }
 
 fn token(headers: &HeaderMap) -> Option<SecretString> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.into())
+    bearer(headers).ok().filter(|token| !token.is_empty()).map(Into::into)
 }
 
 /// Who was given a copy, as the audit names them: a `ServiceAccount` by its name, a person by a hash.
@@ -151,24 +147,20 @@ fn reader(user: &UserInfo) -> Cause {
     }
 }
 
-/// Manifest and lines, read while they are sent: where a chunk cannot be read the connection breaks, so that nobody takes the rest for all.
-fn response(manifest: &str, folder: Folder, first: u64, last: u64) -> Response {
-    let head = Ok(Bytes::from(format!("{manifest}\n")));
-    let lines = stream::try_unfold(first, move |first| {
+/// Manifest and lines, read file by file while they are sent: where one cannot be read the connection breaks, so that nobody takes the rest
+/// for all.
+fn response(manifest: Signed<Manifest>, folder: Folder) -> Response {
+    let head = Ok(Bytes::from(format!("{}\n", manifest.envelope)));
+    let lines = stream::iter(manifest.statement.files).then(move |part| {
         let folder = folder.clone();
         async move {
-            if first > last {
-                return Ok(None);
-            }
-            let end = last.min(first.saturating_add(CHUNK - 1));
-            let read = tokio::task::spawn_blocking(move || folder.lines(first, end)).await;
+            let read = tokio::task::spawn_blocking(move || folder.lines(part.first, part.last)).await;
             let read = read.map_err(io::Error::other).flatten();
-            let bytes = read.inspect_err(|error| tracing::warn!(%error, "a copy of the audit broke off"))?;
-            Ok::<_, io::Error>(Some((Bytes::from(bytes), end.saturating_add(1))))
+            read.map(Bytes::from).inspect_err(|error| tracing::warn!(%error, "a copy of the audit broke off"))
         }
     });
-    let body = futures::StreamExt::chain(stream::iter([head]), lines);
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(body)).into_response()
+    let body = Body::from_stream(stream::iter([head]).chain(lines));
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
 #[cfg(test)]

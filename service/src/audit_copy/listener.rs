@@ -2,20 +2,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use roomkeeper_crds::audit::COPY_SERVER_NAME;
+use roomkeeper_crds::audit::{Announced, COPY_SERVER_NAME};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use crate::https::{TlsConfigError, tls_config};
-
-/// How a listener is found and known again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announced {
-    /// Port on the pod's loopback.
-    pub port: u16,
-    /// Its certificate in PEM.
-    pub certificate: String,
-}
 
 /// Why nobody can be given a copy.
 #[derive(Debug, thiserror::Error)]

@@ -15,10 +15,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use self::{answer::Answering, listener::Listener};
-pub use self::{
-    listener::{Announced, ListenError},
-    review::ReviewError,
-};
+pub use self::{listener::ListenError, review::ReviewError};
 use crate::{
     audit::{Checkpoints, DaemonAudit, GuardedAudit},
     https::{self, ServeLimits},

@@ -8,7 +8,7 @@ use hyper::{Request, StatusCode, body::Bytes, header};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use roomkeeper_crds::audit::COPY_SERVER_NAME;
+use roomkeeper_crds::audit::{Announced, COPY_SERVER_NAME};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
@@ -40,7 +40,7 @@ impl Writer<'_> {
     /// # Errors
     /// It cannot be reached, refuses, or breaks off.
     pub(super) async fn copy(&self, path: &str, receiver: Receiver<'_>) -> anyhow::Result<Option<Received>> {
-        let (port, certificate) = self.pod.listener.as_ref().context(
+        let Announced { port, certificate } = self.pod.listener.as_ref().context(
             "it gives no copies: the daemon's flag --audit-listen (chart: audit.copies.enabled) is not set",
         )?;
         let mut forwarder = self

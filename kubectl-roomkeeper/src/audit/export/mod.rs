@@ -75,7 +75,7 @@ pub(super) async fn run(connection: &Connection, request: &AuditExport) -> anyho
     let kept = register.kept(&log);
     create(folder, &format!("{}.checkpoints.jsonl", log.folder()), kept.as_bytes())?;
 
-    let limit = Some(connection.request_timeout).filter(|limit| !limit.is_zero());
+    let limit = connection.limit();
     let pods: Api<Pod> = cluster.api(&request.installation);
     let mut copied = Vec::new();
     let mut troubles = Vec::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, api::ListParams};
-use roomkeeper_crds::audit::{CHECKPOINTS, COPY_CERTIFICATE, COPY_PORT, KEYS_CONFIG_MAP, LABEL, identity};
+use roomkeeper_crds::audit::{Announced, CHECKPOINTS, KEYS_CONFIG_MAP, LABEL, identity};
 use roomkeeper_graph::audit::chain::{Checkpoint, LogName, Signed, VerifyingKey};
 
 use crate::{
@@ -17,8 +17,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AuditedPod {
     pub(super) name: String,
-    /// Port and certificate of its listener; `None` where it has none.
-    pub(super) listener: Option<(u16, String)>,
+    /// `None` where it gives no copies.
+    pub(super) listener: Option<Announced>,
 }
 
 /// What is known of a writer's log.
@@ -66,12 +66,8 @@ impl Register {
         for map in maps {
             let name = map.metadata.name.unwrap_or_default();
             let Some(pod) = identity(&name) else { continue };
-            let annotations = map.metadata.annotations.unwrap_or_default();
-            let listener = || {
-                let port = annotations.get(COPY_PORT)?.parse().ok()?;
-                Some((port, annotations.get(COPY_CERTIFICATE)?.clone()))
-            };
-            pods.push(AuditedPod { name: pod.to_owned(), listener: listener() });
+            let listener = Announced::read(map.metadata.annotations.as_ref());
+            pods.push(AuditedPod { name: pod.to_owned(), listener });
             for (key, envelope) in map.data.unwrap_or_default() {
                 let opened = Signed::open(&envelope, &keys).map_err(|error| {
                     Failure::Damaged(format!(

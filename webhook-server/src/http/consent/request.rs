@@ -6,6 +6,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Uri, header},
 };
+use roomkeeper_service::https::{self, NoBearer};
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -31,11 +32,10 @@ pub(super) struct Ticked {
 
 /// The one bearer token of the request.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Refused> {
-    let mut all = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (all.next(), all.next()) else { return Err(Refused::Missing) };
-    let value = value.to_str().map_err(|_| Refused::Malformed)?;
-    let (scheme, token) = value.split_once(' ').ok_or(Refused::Missing)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(Refused::Missing) }
+    https::bearer(headers).map_err(|error| match error {
+        NoBearer::Missing => Refused::Missing,
+        NoBearer::Malformed => Refused::Malformed,
+    })
 }
 
 /// Only what can be the name of an object reaches a URL of the API server.
